@@ -1,0 +1,1 @@
+//! Workloads and measurements of Icecap against its peers

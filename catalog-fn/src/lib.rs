@@ -1,0 +1,1 @@
+//! Catalog of Icecap: namespaces, tables, their locations

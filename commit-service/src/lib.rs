@@ -1,0 +1,1 @@
+//! Commit service of Icecap: ledger, lease, committer, pointer stores

@@ -1,0 +1,1 @@
+//! Conformance suite of Icecap: SQL logic tests, spec invariants, foreign readers

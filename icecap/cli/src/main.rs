@@ -1,0 +1,2 @@
+//! The `icecap` command.
+fn main() {}

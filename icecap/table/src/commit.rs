@@ -1,0 +1,228 @@
+//! The contract between an engine and the commit service: requests, outcomes, and the client seam.
+//!
+//! An outcome that lost a race is a value ([`CommitOutcome::Conflict`]), not an error. Errors are what
+//! really failed; [`Error::applied`](crate::Error::applied) says whether the write may have happened.
+//! The encoding lives in [`wire`](mod@wire): one version byte, then a protobuf message.
+
+mod wire;
+
+pub use wire::COMMIT_REQUEST_VERSION;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::id::{TableIdent, WriteId};
+use crate::staged_file::StagedFile;
+
+/// What kind of statement a write is. It decides validation, and it never follows from the result: a MERGE
+/// that matched nothing is still a MERGE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StatementKind {
+    /// `CREATE TABLE`
+    CreateTable,
+    /// `CREATE TABLE … AS`
+    CreateTableAsSelect,
+    /// `DROP TABLE`
+    DropTable,
+    /// `INSERT INTO`
+    Insert,
+}
+
+impl StatementKind {
+    /// Athena's SubstatementType word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateTable => "CREATE_TABLE",
+            Self::CreateTableAsSelect => "CREATE_TABLE_AS_SELECT",
+            Self::DropTable => "DROP_TABLE",
+            Self::Insert => "INSERT",
+        }
+    }
+
+    /// Reads [`as_str`](Self::as_str)'s word back.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::CreateTable, Self::CreateTableAsSelect, Self::DropTable, Self::Insert]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+}
+
+/// Everything that one write publishes, in one atomic step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommitRequest {
+    /// The write, and the idempotency key.
+    pub write_id: WriteId,
+    /// The ledger round under which the files were written.
+    pub round: u32,
+    /// The statement.
+    pub kind: StatementKind,
+    /// Changes, applied in order.
+    pub changes: Vec<TableChange>,
+}
+
+/// One change of one table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableChange {
+    /// The table's name.
+    pub ident: TableIdent,
+    /// The table that was planned on; absent when the change makes it.
+    pub uuid: Option<Uuid>,
+    /// The branch that is written.
+    pub reference: String,
+    /// The snapshot that the change was planned on; absent on an empty table.
+    pub base: Option<i64>,
+    /// What changes.
+    pub change: Change,
+}
+
+/// What a writer wants.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // requests are few, and Create is the rare one
+pub enum Change {
+    /// Makes a table from its first metadata, with files or without.
+    Create {
+        /// The metadata document (JSON) without snapshots.
+        metadata: Vec<u8>,
+        /// Its first rows; empty for a plain `CREATE TABLE`.
+        files: Vec<StagedFile>,
+        /// Whether a first snapshot is made even of no files (CTAS makes one).
+        snapshot: bool,
+    },
+    /// Adds data files. Never conflicts with anything but the table's own disappearance.
+    Append {
+        /// The files.
+        files: Vec<StagedFile>,
+        /// The schema that they were written with.
+        schema_id: i32,
+    },
+    /// Removes the table from the catalog.
+    Drop,
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CommitOutcome {
+    /// The write is published.
+    Committed(Committed),
+    /// The base moved in a way that the change cannot absorb; the next round may commit.
+    Conflict {
+        /// Why, for people.
+        why: String,
+    },
+    /// A requirement of the request does not hold.
+    Rejected {
+        /// Which.
+        requirement: String,
+    },
+}
+
+/// What a published write did; recorded in the ledger, so that it can be told again.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Committed {
+    /// The statement's kind ([`StatementKind::as_str`]).
+    pub statement: String,
+    /// One entry per changed table, in the request's order.
+    pub tables: Vec<CommittedTable>,
+}
+
+/// What a published write did to one table.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CommittedTable {
+    /// The table's namespace levels.
+    pub namespace: Vec<String>,
+    /// The table's name.
+    pub name: String,
+    /// The snapshot made, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<i64>,
+    /// The table's metadata file after the commit; absent after a drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_location: Option<String>,
+    /// Rows added.
+    #[serde(default)]
+    pub added_rows: u64,
+    /// Data files added.
+    #[serde(default)]
+    pub added_data_files: u64,
+    /// Bytes of the files added.
+    #[serde(default)]
+    pub added_bytes: u64,
+}
+
+/// Registers a write before its first upload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BeginWrite {
+    /// The write.
+    pub write_id: WriteId,
+    /// Its statement.
+    pub kind: StatementKind,
+    /// Hash of SQL, parameters and target, never of files: the same id with another intent is refused.
+    pub intent_hash: [u8; 32],
+    /// After this instant (ms since the epoch) the write counts as dead.
+    pub deadline_ms: i64,
+    /// Snapshots that must not expire while the write runs: (table, snapshot).
+    pub bases: Vec<(Uuid, i64)>,
+    /// Location prefixes that the write will upload under.
+    pub prefixes: Vec<String>,
+}
+
+/// The ledger's answer to [`CommitClient::begin`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Begun {
+    /// Go on, under this round.
+    Active {
+        /// 1 for a new write; one more at each take-over of a dead one.
+        round: u32,
+    },
+    /// The write is already published; this is what it did.
+    Committed(Committed),
+}
+
+/// The state of a write in the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteState {
+    /// Running, or dead and not yet fenced.
+    Active {
+        /// Its round.
+        round: u32,
+    },
+    /// Published.
+    Committed(Committed),
+    /// Can never commit.
+    Fenced,
+}
+
+/// An engine's way to the commit service. The same id has the same effect, at most once, however often it
+/// is asked.
+#[async_trait]
+pub trait CommitClient: Send + Sync + std::fmt::Debug {
+    /// Registers a write.
+    ///
+    /// # Errors
+    /// `Unavailable` while another live process runs the same write; `Invalid` when the id was used for
+    /// another intent; `Fenced` when the write can never commit (a caller that holds a token goes on under
+    /// the token's next id).
+    async fn begin(&self, write: BeginWrite) -> Result<Begun>;
+
+    /// Says that the write still runs, until `deadline_ms`.
+    ///
+    /// # Errors
+    /// `Fenced` when the round is no longer this one.
+    async fn heartbeat(&self, write_id: WriteId, round: u32, deadline_ms: i64) -> Result<()>;
+
+    /// Publishes the write, or says why not.
+    ///
+    /// # Errors
+    /// `CommitStateUnknown` when the swap was sent without a trustworthy answer: ask
+    /// [`outcome`](Self::outcome), or call again with the same request.
+    async fn commit(&self, request: CommitRequest) -> Result<CommitOutcome>;
+
+    /// What the ledger says of a write; `None` when it never heard of it.
+    async fn outcome(&self, write_id: WriteId) -> Result<Option<WriteState>>;
+
+    /// Fences a write that will not commit, so that its staged files may be deleted.
+    ///
+    /// Returns the state after the call: `Fenced`, or `Committed` when the write had been published.
+    async fn abandon(&self, write_id: WriteId, round: u32) -> Result<WriteState>;
+}
