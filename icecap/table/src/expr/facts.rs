@@ -238,8 +238,7 @@ impl Test {
                     (Some(low), Some(high)) if low.order(high) == Ordering::Equal => Some(low),
                     _ => None,
                 };
-                let certain =
-                    one_value.is_some_and(|v| set.values.binary_search_by(|x| x.order(v)).is_ok());
+                let certain = one_value.is_some_and(|v| set.values.binary_search_by(|x| x.order(v)).is_ok());
                 both((from..to).any(candidate), !certain)
             }
             Self::StartsWith(prefix) => Self::starts_with(prefix, facts),

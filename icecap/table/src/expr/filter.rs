@@ -178,9 +178,8 @@ impl Binder<'_> {
         use PredicateOperator as Op;
         let Some(at) = self.column(name) else { return self.widen() };
         let Some(ty) = self.columns[at].ty.clone() else { return self.widen() };
-        let values: Option<Vec<Value>> = literals
-            .map(|literal| Value::of_datum(literal, &ty).filter(|value| !value.is_nan()))
-            .collect();
+        let values: Option<Vec<Value>> =
+            literals.map(|literal| Value::of_datum(literal, &ty).filter(|value| !value.is_nan())).collect();
         let Some(mut values) = values else { return self.widen() };
         if matches!(op, Op::In | Op::NotIn | Op::Eq | Op::NotEq) {
             let test = Node::Test(at, Test::In(Set::new(values)));

@@ -1,5 +1,6 @@
 //! [`Judge`]: a predicate made ready to judge files and manifests of one table.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use iceberg::expr::Predicate;
@@ -209,8 +210,7 @@ fn summary_facts(projection: &Projection, summary: &FieldSummary) -> Option<Fact
                 return None;
             };
             let parse = |bytes: &[u8]| Datum::try_from_bytes(bytes, ty.clone()).ok();
-            // Java orders UUIDs as two signed halves, so its summaries of them bound nothing for others.
-            let ordered = ty != PrimitiveType::Uuid || lower == upper;
+            let ordered = order_is_agreed(&ty) || lower == upper;
             match (parse(lower), parse(upper)) {
                 (Some(lower), Some(upper)) if ordered => {
                     source_facts(transform, source, lower.literal(), upper.literal())?
@@ -231,6 +231,12 @@ fn summary_facts(projection: &Projection, summary: &FieldSummary) -> Option<Fact
     Some(facts)
 }
 
+/// Whether all writers order values of the type alike. Java takes the least of several UUIDs by two signed
+/// halves, Parquet by unsigned bytes, so UUID bounds bound nothing unless they are one value.
+fn order_is_agreed(ty: &PrimitiveType) -> bool {
+    *ty != PrimitiveType::Uuid
+}
+
 /// What a file's metrics say of a column.
 fn metrics_facts(file: &impl FileMetrics, column: &Column) -> Facts {
     let unknown = Facts::unknown(column.ty.as_ref());
@@ -241,9 +247,11 @@ fn metrics_facts(file: &impl FileMetrics, column: &Column) -> Facts {
     if every_row_counted && nulls == Some(rows) {
         return Facts::all_null();
     }
-    let bound = |datum: Option<std::borrow::Cow<'_, Datum>>| Value::of_datum(datum?.as_ref(), ty);
-    let mut facts = unknown
-        .with_bounds(bound(file.lower_bound(column.id, ty)), bound(file.upper_bound(column.id, ty)));
+    let bound = |datum: Option<Cow<'_, Datum>>| Value::of_datum(datum?.as_ref(), ty);
+    let lower = bound(file.lower_bound(column.id, ty));
+    let upper = bound(file.upper_bound(column.id, ty));
+    let mut facts =
+        if order_is_agreed(ty) || lower == upper { unknown.with_bounds(lower, upper) } else { unknown };
     // A struct around the field may itself be NULL, and not every writer counts that.
     facts.null = !(column.top_level && nulls == Some(0));
     if facts.nan {

@@ -23,6 +23,7 @@ fn schema() -> Schema {
             field(5, "t", PrimitiveType::Timestamp),
             field(6, "b", PrimitiveType::Binary),
             NestedField::optional(7, "st", Type::Struct(nested)).into(),
+            field(9, "u", PrimitiveType::Uuid),
         ])
         .build()
         .unwrap()
@@ -152,8 +153,11 @@ fn missing_metrics_keep_the_file_and_promise_nothing() {
 #[test]
 fn a_nan_is_never_reasoned_about() {
     let bounds = || Some((Datum::double(1.0), Datum::double(2.0)));
-    let (clean, with, uncounted) =
-        (file(3, Some(0), Some(0), bounds()), file(3, Some(0), Some(1), bounds()), file(3, Some(0), None, bounds()));
+    let (clean, with, uncounted) = (
+        file(3, Some(0), Some(0), bounds()),
+        file(3, Some(0), Some(1), bounds()),
+        file(3, Some(0), None, bounds()),
+    );
     let above = column("d").greater_than(Datum::double(5.0));
     assert_eq!(judged(above.clone(), &clean), NONE);
     assert_eq!(judged(above.clone(), &with), SOME);
@@ -239,6 +243,22 @@ fn what_cannot_be_expressed_widens_both_ways() {
         assert_eq!(judged(ok.clone().or(predicate.clone()), &ints(0)), ALL);
         assert_eq!(judged((!ok.clone()).and(predicate), &ints(0)), NONE);
     }
+}
+
+/// Java's signed order puts (1, -1) before (1, 0), which unsigned bytes do not.
+#[test]
+fn uuid_bounds_count_only_when_they_are_one_value() {
+    let uuid = |high: u64, low: u64| Datum::uuid(uuid::Uuid::from_u64_pair(high, low));
+    let signed = file(9, Some(0), None, Some((uuid(1, u64::MAX), uuid(2, 0))));
+    assert_eq!(judged(column("u").equal_to(uuid(1, 0)), &signed), SOME);
+    assert_eq!(judged(column("u").greater_than(uuid(1, 0)), &signed), SOME);
+    let listed = manifest(false, Some(uuid(1, u64::MAX)), Some(uuid(2, 0)));
+    let spec = spec(9, Transform::Identity);
+    let judge = Judge::new(&column("u").equal_to(uuid(1, 0)), &schema(), [&spec]);
+    assert!(judge.manifest_may_match(&listed));
+    let one = file(9, Some(0), None, Some((uuid(1, 5), uuid(1, 5))));
+    assert_eq!(judged(column("u").equal_to(uuid(1, 5)), &one), ALL);
+    assert_eq!(judged(column("u").equal_to(uuid(1, 6)), &one), NONE);
 }
 
 #[test]

@@ -48,9 +48,7 @@ impl Truth {
 
     /// `NOT self`.
     pub(crate) fn negate(self) -> Self {
-        Self(self.0 & UNKNOWN)
-            .with_if(self.has(FALSE), Self::TRUE)
-            .with_if(self.has(TRUE), Self::FALSE)
+        Self(self.0 & UNKNOWN).with_if(self.has(FALSE), Self::TRUE).with_if(self.has(TRUE), Self::FALSE)
     }
 
     /// `self AND other`, row by row, for any pairing of their values.

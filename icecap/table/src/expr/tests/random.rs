@@ -8,8 +8,8 @@ use std::cmp::Ordering;
 use chrono::{Datelike, NaiveDate};
 use iceberg::expr::{Predicate, PredicateOperator as Op, Reference};
 use iceberg::spec::{
-    Datum, FieldSummary, ManifestFile, NestedField, PartitionSpec, PrimitiveLiteral as L,
-    PrimitiveType as T, Schema, Transform, Type, UnboundPartitionSpec,
+    Datum, FieldSummary, ManifestFile, NestedField, PartitionSpec, PrimitiveLiteral as L, PrimitiveType as T,
+    Schema, Transform, Type, UnboundPartitionSpec,
 };
 use iceberg::transform::create_transform_function;
 use rand::rngs::StdRng;
@@ -154,7 +154,11 @@ fn of_bytes(bytes: &[u8], ty: &T) -> Datum {
 fn value(ty: &T, rng: &mut StdRng) -> Datum {
     let extreme = rng.random_bool(0.15);
     let whole = |rng: &mut StdRng, low: i64, high: i64| -> i64 {
-        if extreme { *[low, low + 1, -1, 0, high - 1, high].choose(rng).unwrap() } else { rng.random_range(-25..25) }
+        if extreme {
+            *[low, low + 1, -1, 0, high - 1, high].choose(rng).unwrap()
+        } else {
+            rng.random_range(-25..25)
+        }
     };
     let time = |rng: &mut StdRng, unit: i64| -> i64 {
         let day = 86_400 * unit;
@@ -177,7 +181,8 @@ fn value(ty: &T, rng: &mut StdRng) -> Datum {
             if *ty == T::Float { Datum::float(real as f32) } else { Datum::double(real) }
         }
         T::Decimal { .. } => {
-            let unscaled = if extreme { whole(rng, -999_999_999, 999_999_999) } else { rng.random_range(-900..900) };
+            let unscaled =
+                if extreme { whole(rng, -999_999_999, 999_999_999) } else { rng.random_range(-900..900) };
             of_bytes(&i128::from(unscaled).to_be_bytes(), ty)
         }
         T::Date if extreme => Datum::date(*[i32::MIN, i32::MAX, -1, 0].choose(rng).unwrap()),
@@ -248,7 +253,9 @@ fn transformed(transform: Transform, datum: &Datum, legacy: bool) -> Option<Opti
         (Transform::Truncate(w), L::Int128(v)) => {
             of_bytes(&(v - v.rem_euclid(i128::from(w))).to_be_bytes(), ty)
         }
-        (Transform::Truncate(w), L::String(v)) => Datum::string(v.chars().take(w as usize).collect::<String>()),
+        (Transform::Truncate(w), L::String(v)) => {
+            Datum::string(v.chars().take(w as usize).collect::<String>())
+        }
         (Transform::Truncate(w), L::Binary(v)) => Datum::binary(v.iter().copied().take(w as usize)),
         (transform, literal) => {
             let (micros, exact_days) = match (ty, literal) {
@@ -370,7 +377,9 @@ fn predicate(types: &[T], rows: &[Row], depth: usize, rng: &mut StdRng) -> Predi
         12 if bytes => column.not_starts_with(a),
         11 if floating => column.is_nan(),
         12 if floating => column.is_not_nan(),
-        _ => column.greater_than_or_equal_to(a.clone()).and(Reference::new(format!("c{at}")).less_than_or_equal_to(b)),
+        _ => column
+            .greater_than_or_equal_to(a.clone())
+            .and(Reference::new(format!("c{at}")).less_than_or_equal_to(b)),
     }
 }
 
@@ -381,7 +390,13 @@ struct File {
 }
 
 /// The rows as files of `spec`, one for each partition, with metrics as complete as chance wants them.
-fn files(types: &[T], spec: &PartitionSpec, rows: Vec<Row>, legacy: bool, rng: &mut StdRng) -> Option<Vec<File>> {
+fn files(
+    types: &[T],
+    spec: &PartitionSpec,
+    rows: Vec<Row>,
+    legacy: bool,
+    rng: &mut StdRng,
+) -> Option<Vec<File>> {
     let mut files: Vec<File> = Vec::new();
     for row in rows {
         let mut tuple = Vec::new();
@@ -394,7 +409,9 @@ fn files(types: &[T], spec: &PartitionSpec, rows: Vec<Row>, legacy: bool, rng: &
         match files.iter_mut().find(|file| file.tuple == tuple) {
             Some(file) => file.rows.push(row),
             None => {
-                let bytes = |field: &Option<Datum>| field.as_ref().map(|datum| encode(datum, &mut StdRng::seed_from_u64(0)));
+                let bytes = |field: &Option<Datum>| {
+                    field.as_ref().map(|datum| encode(datum, &mut StdRng::seed_from_u64(0)))
+                };
                 let staged = StagedFile::data("file:///f", spec.spec_id(), tuple.iter().map(bytes).collect());
                 files.push(File { staged, tuple, rows: vec![row] });
             }
@@ -434,7 +451,8 @@ fn manifest(files: &[File], spec: &PartitionSpec) -> ManifestFile {
         let values: Vec<&Datum> = files.iter().filter_map(|file| file.tuple[at].as_ref()).collect();
         let proper: Vec<&Datum> = values.iter().copied().filter(|datum| !datum.is_nan()).collect();
         let (lower, upper) = bounds(&proper, None);
-        let bytes = |bound: Option<Datum>| bound.map(|datum| encode(&datum, &mut StdRng::seed_from_u64(0)).into());
+        let bytes =
+            |bound: Option<Datum>| bound.map(|datum| encode(&datum, &mut StdRng::seed_from_u64(0)).into());
         FieldSummary {
             contains_null: values.len() < files.len(),
             contains_nan: Some(proper.len() < values.len()),
@@ -491,13 +509,18 @@ fn run(seed: u64, tally: &mut Tally) {
             let some = matches(Semantics::Total).chain(matches(Semantics::Ieee)).any(|yes| yes);
             let all = matches(Semantics::Total).chain(matches(Semantics::Ieee)).all(|yes| yes);
             any_row_matches |= some;
-            let told = || format!("seed {seed}: {predicate} over {:?} as {:?} {:?}", file.rows, spec, file.staged);
+            let told =
+                || format!("seed {seed}: {predicate} over {:?} as {:?} {:?}", file.rows, spec, file.staged);
             let may = judge.may_match(&file.staged);
             let partition_may = judge.partition_may_match(&file.staged);
             assert!(may || !some, "pruned a match, {}", told());
             assert!(partition_may || !some, "partition pruned a match, {}", told());
             assert!(!judge.all_match(&file.staged) || all, "claimed too much, {}", told());
-            assert!(!judge.partition_all_match(&file.staged) || all, "partition claimed too much, {}", told());
+            assert!(
+                !judge.partition_all_match(&file.staged) || all,
+                "partition claimed too much, {}",
+                told()
+            );
             tally.judged += 1;
             tally.pruned += u32::from(!may);
             tally.pruned_by_partition += u32::from(!partition_may);
