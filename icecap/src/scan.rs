@@ -23,4 +23,5 @@ pub use exec::{FILE_COLUMN, IcecapScanExec, POS_COLUMN, full_schema};
 pub(crate) use message::ScanMessage;
 pub use message::{DataFile, FileSlice, ScanInput};
 pub use predicate::predicate_of;
+pub(crate) use split::{deal, slices};
 pub use table::IcebergTable;

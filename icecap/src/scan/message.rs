@@ -42,6 +42,15 @@ pub struct FileSlice {
     pub end: Option<u64>,
 }
 
+impl FileSlice {
+    /// As DataFusion has it; `None`: the whole file.
+    pub(crate) fn range(&self) -> Option<(i64, i64)> {
+        let position = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
+        (self.start > 0 || self.end.is_some())
+            .then(|| (position(self.start), self.end.map_or(i64::MAX, position)))
+    }
+}
+
 /// What a scan reads, without how (columns, predicate, limit).
 #[derive(Debug, Clone)]
 pub struct ScanInput {

@@ -266,9 +266,8 @@ impl SourceBuilder<'_> {
                 let mut file = PartitionedFile::new_from_meta(meta.clone())
                     .with_partition_values(constants.clone())
                     .with_extension(handle.clone());
-                if slice.start > 0 || slice.end.is_some() {
-                    let position = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
-                    file = file.with_range(position(slice.start), slice.end.map_or(i64::MAX, position));
+                if let Some((start, end)) = slice.range() {
+                    file = file.with_range(start, end);
                 }
                 files.push(file);
             }

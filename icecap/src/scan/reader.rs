@@ -7,16 +7,17 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use icecap_table::Error;
+use icecap_table::{Error, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ARROW_SCHEMA_META_KEY;
@@ -27,6 +28,8 @@ use parquet::file::metadata::{
     FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader,
 };
 use tokio::sync::OnceCell;
+
+use crate::plan::error::from_datafusion;
 
 /// Bytes read from a file's end in the first request for its footer: enough for most footers.
 const FOOTER_BYTES: usize = 64 * 1024;
@@ -202,47 +205,80 @@ fn check_range(range: &Range<u64>, size: u64) -> ParquetResult<()> {
     Ok(())
 }
 
-struct Fetch<'a>(&'a Reader);
+/// Reads a file's footer, without its page index.
+///
+/// # Errors
+/// `Corrupt` when the file is no Parquet, or not there.
+pub(crate) async fn read_footer(
+    location: &str,
+    store: Arc<dyn ObjectStore>,
+    path: &Path,
+    size: u64,
+) -> Result<Arc<ParquetMetaData>> {
+    let fetch = Fetch { location, store: &store, path, size, bytes: None };
+    load_footer(fetch).await.map(Arc::new).map_err(|error| from_datafusion(error.into()))
+}
+
+struct Fetch<'a> {
+    location: &'a str,
+    store: &'a Arc<dyn ObjectStore>,
+    path: &'a Path,
+    size: u64,
+    bytes: Option<&'a Count>,
+}
 
 impl MetadataFetch for Fetch<'_> {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
         async move {
-            check_range(&range, self.0.size)?;
-            self.0.count(range.end - range.start);
-            self.0
-                .handle
-                .store
-                .get_range(&self.0.path, range)
-                .await
-                .map_err(|error| read_error(&self.0.handle.location, error))
+            check_range(&range, self.size)?;
+            if let Some(bytes) = self.bytes {
+                bytes.add(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+            }
+            self.store.get_range(self.path, range).await.map_err(|error| read_error(self.location, error))
         }
         .boxed()
     }
 }
 
+fn not_parquet(location: &str, what: &str) -> ParquetError {
+    let error = Error::corrupt(format!("not the Parquet file it should be: {what}")).with("file", location);
+    ParquetError::External(Box::new(error))
+}
+
+async fn load_footer(fetch: Fetch<'_>) -> ParquetResult<ParquetMetaData> {
+    let (location, size) = (fetch.location, fetch.size);
+    let reader = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Skip)
+        .with_prefetch_hint(Some(FOOTER_BYTES));
+    // The footer is thrift that anybody may have written: a decoder that gives up must not take us along.
+    match AssertUnwindSafe(reader.load_and_finish(fetch, size)).catch_unwind().await {
+        Ok(Err(error @ ParquetError::External(_))) => Err(error),
+        Ok(Err(error)) => Err(not_parquet(location, &error.to_string())),
+        Ok(footer) => footer,
+        Err(_) => Err(not_parquet(location, "its footer cannot be decoded")),
+    }
+}
+
 impl Reader {
     async fn load_footer(&self) -> ParquetResult<ParquetMetaData> {
-        let named = |what: String| {
-            let error = Error::corrupt(format!("not the Parquet file it should be: {what}"));
-            ParquetError::External(Box::new(error.with("file", self.handle.location.clone())))
-        };
-        let footer = ParquetMetaDataReader::new()
-            .with_page_index_policy(PageIndexPolicy::Skip)
-            .with_prefetch_hint(Some(FOOTER_BYTES))
-            .load_and_finish(Fetch(self), self.size)
-            .await
-            .map_err(|error| match error {
-                ParquetError::External(_) => error,
-                other => named(other.to_string()),
-            })?;
+        let location = self.handle.location.as_str();
+        let footer = load_footer(Fetch {
+            location,
+            store: &self.handle.store,
+            path: &self.path,
+            size: self.size,
+            bytes: Some(&self.metrics.bytes_scanned),
+        })
+        .await?;
         if let Some(expected) = self.handle.record_count {
             let mut rows: u64 = 0;
             for group in footer.row_groups() {
-                let count = u64::try_from(group.num_rows()).map_err(|_| named("negative row count".into()))?;
+                let count = u64::try_from(group.num_rows())
+                    .map_err(|_| not_parquet(location, "a row group has a negative number of rows"))?;
                 rows = rows.saturating_add(count);
             }
             if rows != expected {
-                return Err(named(format!("it has {rows} rows and the manifest says {expected}")));
+                return Err(not_parquet(location, &format!("it has {rows} rows, and {expected} are recorded")));
             }
         }
         Ok(if self.handle.drop_arrow_schema { without_arrow_schema(footer) } else { footer })

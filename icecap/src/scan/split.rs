@@ -15,7 +15,7 @@ const MAX_SLICE_BYTES: u64 = 128 << 20;
 const SLICES_PER_PARTITION: u64 = 4;
 
 /// The slices of `files`, cut for `partitions` readers. `offsets` gives each file's row-group offsets.
-pub(super) fn slices(files: &[DataFile], offsets: &[Vec<i64>], partitions: usize) -> Vec<FileSlice> {
+pub(crate) fn slices(files: &[DataFile], offsets: &[Vec<i64>], partitions: usize) -> Vec<FileSlice> {
     let total: u64 = files.iter().map(|file| file.file_size_bytes).sum();
     let aim = (total / (partitions.max(1) as u64 * SLICES_PER_PARTITION)).clamp(MIN_SLICE_BYTES, MAX_SLICE_BYTES);
     let mut slices = Vec::with_capacity(files.len());
@@ -54,7 +54,7 @@ fn cuts(size: u64, offsets: &[i64], aim: u64) -> Vec<u64> {
 }
 
 /// Deals slices to `partitions` readers, the largest first to whoever has least.
-pub(super) fn deal(slices: &[FileSlice], files: &[DataFile], partitions: usize) -> Vec<Vec<FileSlice>> {
+pub(crate) fn deal(slices: &[FileSlice], files: &[DataFile], partitions: usize) -> Vec<Vec<FileSlice>> {
     let size = |slice: &FileSlice| {
         let whole = files.get(slice.file).map_or(0, |file| file.file_size_bytes);
         slice.end.unwrap_or(whole).saturating_sub(slice.start)
