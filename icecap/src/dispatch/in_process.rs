@@ -9,7 +9,9 @@ use bytes::Bytes;
 use datafusion::arrow::array::{Array, BinaryArray};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool, UnboundedMemoryPool};
+use datafusion::execution::memory_pool::{
+    FairSpillPool, MemoryPool, TrackConsumersPool, UnboundedMemoryPool,
+};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -112,7 +114,7 @@ fn runtime(memory_bytes: Option<u64>, temp_dir: Option<PathBuf>) -> Result<Arc<R
 
 /// Runs every partition of a plan whose rows are `(kind, staged_file)`; the first error stops all.
 async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<StagedFile>> {
-    let mut running = JoinSet::new();
+    let mut running: JoinSet<Result<(usize, Vec<StagedFile>)>> = JoinSet::new();
     for partition in 0..plan.output_partitioning().partition_count() {
         let (plan, context) = (Arc::clone(plan), Arc::clone(context));
         running.spawn(async move {

@@ -33,7 +33,8 @@ fn icecap_error(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
             return Some(copy(found));
         }
         // These do not all answer `source()` with what they wrap.
-        let inner: Option<&(dyn std::error::Error + 'static)> = match error.downcast_ref::<DataFusionError>() {
+        let inner: Option<&(dyn std::error::Error + 'static)> = match error.downcast_ref::<DataFusionError>()
+        {
             Some(DataFusionError::External(inner)) => Some(inner.as_ref()),
             Some(DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner)) => {
                 Some(inner.as_ref())
@@ -153,7 +154,10 @@ mod tests {
         let memory = from_datafusion(DataFusionError::ResourcesExhausted("sort".into()));
         assert_eq!(memory.kind(), ErrorKind::Exhausted);
         let overflow = ArrowError::ArithmeticOverflow("1 + 2".into());
-        assert_eq!(from_datafusion(DataFusionError::ArrowError(Box::new(overflow), None)).kind(), ErrorKind::Invalid);
+        assert_eq!(
+            from_datafusion(DataFusionError::ArrowError(Box::new(overflow), None)).kind(),
+            ErrorKind::Invalid
+        );
         assert_eq!(from_datafusion(DataFusionError::Internal("x".into())).kind(), ErrorKind::Bug);
     }
 }

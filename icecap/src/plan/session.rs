@@ -1,8 +1,8 @@
 //! The one DataFusion configuration of planners and executors.
 
 use datafusion::common::config::Dialect;
-use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 use std::sync::Arc;
 

@@ -220,7 +220,11 @@ impl TaskReport {
             stage: message.stage,
             task: message.task,
             attempt: message.attempt,
-            staged_files: message.staged_files.iter().map(|file| StagedFile::decode(file)).collect::<Result<_>>()?,
+            staged_files: message
+                .staged_files
+                .iter()
+                .map(|file| StagedFile::decode(file))
+                .collect::<Result<_>>()?,
             rows_read: message.rows_read,
             rows_written: message.rows_written,
             bytes_written: message.bytes_written,
@@ -239,10 +243,11 @@ fn versioned(version: u8, message: &impl Message) -> Vec<u8> {
 
 fn unversioned<M: Message + Default>(what: &str, version: u8, bytes: &[u8]) -> Result<M> {
     match bytes.split_first() {
-        Some((first, rest)) if *first == version => {
-            M::decode(rest).map_err(|error| Error::corrupt(format!("a {what} cannot be read")).with_source(error))
+        Some((first, rest)) if *first == version => M::decode(rest)
+            .map_err(|error| Error::corrupt(format!("a {what} cannot be read")).with_source(error)),
+        Some((first, _)) => {
+            Err(Error::corrupt(format!("a {what} of version {first}: version {version} is known")))
         }
-        Some((first, _)) => Err(Error::corrupt(format!("a {what} of version {first}: version {version} is known"))),
         None => Err(Error::corrupt(format!("an empty {what}"))),
     }
 }

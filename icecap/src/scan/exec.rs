@@ -99,15 +99,8 @@ impl IcecapScanExec {
         let schema = Arc::new(
             full.project(&columns).map_err(|error| Error::bug("a scan's columns").with_source(error))?,
         );
-        let inner = ParquetScan::try_new(
-            &input,
-            &storage,
-            &schema,
-            &columns,
-            predicate.as_ref(),
-            limit,
-            partitions,
-        )?;
+        let inner =
+            ParquetScan::try_new(&input, &storage, &schema, &columns, predicate.as_ref(), limit, partitions)?;
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(partitions),
@@ -163,8 +156,7 @@ impl IcecapScanExec {
     /// # Errors
     /// As [`try_new`](Self::try_new).
     pub fn with_predicate(&self, predicate: Option<Arc<dyn PhysicalExpr>>) -> Result<Self> {
-        self.rebuilt(self.columns.clone(), predicate, self.limit)
-            .map_err(crate::plan::error::from_datafusion)
+        self.rebuilt(self.columns.clone(), predicate, self.limit).map_err(crate::plan::error::from_datafusion)
     }
 
     /// The same scan with statistics over [`full_schema`] of all that its files hold.

@@ -115,7 +115,9 @@ fn by_name(fields: &Fields, table: &StructType) -> Fields {
     fields
         .iter()
         .map(|field| match table.fields().iter().find(|f| f.name == *field.name()) {
-            Some(found) => with_id(field, name_children(field.data_type(), &found.field_type), Some(found.id)),
+            Some(found) => {
+                with_id(field, name_children(field.data_type(), &found.field_type), Some(found.id))
+            }
             None => with_id(field, field.data_type().clone(), None),
         })
         .collect()

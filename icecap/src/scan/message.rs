@@ -130,7 +130,8 @@ pub(crate) struct ScanMessage {
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::bug("a schema cannot be written as JSON").with_source(error))
+    serde_json::to_string(value)
+        .map_err(|error| Error::bug("a schema cannot be written as JSON").with_source(error))
 }
 
 fn broken(what: &str) -> Error {
@@ -152,7 +153,8 @@ impl ScanMessage {
                 .slices
                 .iter()
                 .map(|slice| {
-                    let file = u32::try_from(slice.file).map_err(|_| Error::bug("too many files in one scan"))?;
+                    let file =
+                        u32::try_from(slice.file).map_err(|_| Error::bug("too many files in one scan"))?;
                     Ok(SliceMessage { file, start: slice.start, end: slice.end })
                 })
                 .collect::<Result<_>>()?,
@@ -169,8 +171,8 @@ impl ScanMessage {
             serde_json::from_str(&self.schema).map_err(|error| broken("its schema").with_source(error))?;
         let name_mapping = match &self.name_mapping {
             Some(text) => {
-                let parsed: NameMapping =
-                    serde_json::from_str(text).map_err(|error| broken("its name mapping").with_source(error))?;
+                let parsed: NameMapping = serde_json::from_str(text)
+                    .map_err(|error| broken("its name mapping").with_source(error))?;
                 Some(Arc::new(parsed))
             }
             None => None,

@@ -22,9 +22,9 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, conjunction, split_conjunction};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::ExecutionPlan;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use icecap_table::iceberg::spec::NestedField;
 use icecap_table::storage::Storage;
@@ -116,10 +116,7 @@ impl ParquetScan {
             let schema = Arc::clone(&self.schema);
             streams.push(renamed(batches, schema, Arc::clone(&source.open), partition).boxed());
         }
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(&self.schema),
-            stream::iter(streams).flatten(),
-        )))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::iter(streams).flatten())))
     }
 
     pub(super) fn metrics(&self) -> MetricsSet {
@@ -178,7 +175,10 @@ impl SourceBuilder<'_> {
     ) -> Result<Source> {
         let (table, order) = self.table_schema()?;
         let place = |column: &Wanted| {
-            order.iter().position(|known| known == column).ok_or_else(|| Error::bug("a column is not scanned"))
+            order
+                .iter()
+                .position(|known| known == column)
+                .ok_or_else(|| Error::bug("a column is not scanned"))
         };
         let readers = Readers::default();
         let open = readers.open_files();
@@ -199,8 +199,7 @@ impl SourceBuilder<'_> {
                 .map_err(from_datafusion)?;
             source = source.with_predicate(predicate);
         }
-        let adapters =
-            FieldIdAdapters::new(Arc::clone(&self.input.schema), self.input.name_mapping.clone());
+        let adapters = FieldIdAdapters::new(Arc::clone(&self.input.schema), self.input.name_mapping.clone());
         let indices = output.iter().map(place).collect::<Result<Vec<_>>>()?;
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(self.file_groups(slices, partitions)?)

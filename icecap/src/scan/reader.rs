@@ -147,7 +147,9 @@ fn read_error(location: &str, error: object_store::Error) -> ParquetError {
         object_store::Error::NotFound { .. } => {
             Error::corrupt("a file that the table names does not exist").with("file", location)
         }
-        other => Error::unavailable("a data file could not be read").with("file", location).with_source(other),
+        other => {
+            Error::unavailable("a data file could not be read").with("file", location).with_source(other)
+        }
     };
     ParquetError::External(Box::new(error))
 }
@@ -278,7 +280,10 @@ impl Reader {
                 rows = rows.saturating_add(count);
             }
             if rows != expected {
-                return Err(not_parquet(location, &format!("it has {rows} rows, and {expected} are recorded")));
+                return Err(not_parquet(
+                    location,
+                    &format!("it has {rows} rows, and {expected} are recorded"),
+                ));
             }
         }
         Ok(if self.handle.drop_arrow_schema { without_arrow_schema(footer) } else { footer })

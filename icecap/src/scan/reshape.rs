@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, StructArray};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema as ArrowSchema, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Fields, Schema as ArrowSchema, TimeUnit};
 use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
@@ -57,7 +57,9 @@ impl Reshape {
             ))
         };
         match (stored, table) {
-            (DataType::Struct(stored), Type::Struct(table)) => Self::plan_struct(stored, table, &wanted, path),
+            (DataType::Struct(stored), Type::Struct(table)) => {
+                Self::plan_struct(stored, table, &wanted, path)
+            }
             (DataType::List(element), Type::List(list)) => {
                 let inner = Self::plan(
                     element.data_type(),
@@ -74,8 +76,7 @@ impl Reshape {
             (DataType::Map(entries, _), Type::Map(map)) => {
                 let DataType::Struct(pair) = entries.data_type() else { return Err(mismatch()) };
                 let [key, value] = pair.as_ref() else { return Err(mismatch()) };
-                let key =
-                    Self::plan(key.data_type(), &map.key_field.field_type, &format!("{path}.key"))?;
+                let key = Self::plan(key.data_type(), &map.key_field.field_type, &format!("{path}.key"))?;
                 let value =
                     Self::plan(value.data_type(), &map.value_field.field_type, &format!("{path}.value"))?;
                 let DataType::Map(field, _) = &wanted else { return Err(mismatch()) };
@@ -214,7 +215,11 @@ impl ReshapeExpr {
     ///
     /// # Errors
     /// `Unsupported` for a type without an Arrow counterpart.
-    pub(super) fn try_new(input: Arc<dyn PhysicalExpr>, reshape: Reshape, field: &NestedField) -> Result<Self> {
+    pub(super) fn try_new(
+        input: Arc<dyn PhysicalExpr>,
+        reshape: Reshape,
+        field: &NestedField,
+    ) -> Result<Self> {
         Ok(Self { input, reshape: Arc::new(reshape), field: Arc::new(arrow_field(field)?) })
     }
 }
@@ -272,7 +277,10 @@ impl PhysicalExpr for ReshapeExpr {
 
 /// A field's type and id as one, for comparisons that ignore what does not change a read.
 #[cfg(test)]
-pub(super) fn with_field_id(field: Field, id: i32) -> Field {
+pub(super) fn with_field_id(
+    field: datafusion::arrow::datatypes::Field,
+    id: i32,
+) -> datafusion::arrow::datatypes::Field {
     field.with_metadata(std::collections::HashMap::from([(
         crate::arrow_schema::FIELD_ID.to_owned(),
         id.to_string(),

@@ -17,7 +17,8 @@ const SLICES_PER_PARTITION: u64 = 4;
 /// The slices of `files`, cut for `partitions` readers. `offsets` gives each file's row-group offsets.
 pub(crate) fn slices(files: &[DataFile], offsets: &[Vec<i64>], partitions: usize) -> Vec<FileSlice> {
     let total: u64 = files.iter().map(|file| file.file_size_bytes).sum();
-    let aim = (total / (partitions.max(1) as u64 * SLICES_PER_PARTITION)).clamp(MIN_SLICE_BYTES, MAX_SLICE_BYTES);
+    let aim =
+        (total / (partitions.max(1) as u64 * SLICES_PER_PARTITION)).clamp(MIN_SLICE_BYTES, MAX_SLICE_BYTES);
     let mut slices = Vec::with_capacity(files.len());
     for (at, file) in files.iter().enumerate() {
         let known = offsets.get(at).map_or(&[][..], Vec::as_slice);

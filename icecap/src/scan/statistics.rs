@@ -1,37 +1,32 @@
-//! A table's statistics from its manifests, exact where they are.
+//! A table's statistics as DataFusion has them.
 //!
 //! DataFusion answers `count(*)`, `min` and `max` from exact statistics without reading, so nothing is
-//! called exact that could differ from the rows: a bound of a text or binary column may be truncated, one
-//! of a float column ignores NaN and the sign of zero, and a count that one file lacks is no count.
-
-use std::cmp::Ordering;
+//! called exact that could differ from the rows. What the manifests say exactly is the kernel's to judge;
+//! here floats are never exact, because bounds ignore NaN and the sign of zero and DataFusion does not.
 
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
-use icecap_table::iceberg::spec::{PrimitiveType, Schema, Type};
-use icecap_table::scan::ScanFile;
+use icecap_table::iceberg::spec::{Datum, PrimitiveType, Schema, Type};
+use icecap_table::scan::{Exactness, TableStatistics};
 
-use super::message::DataFile;
 use super::value::scalar_of_bound;
 
-/// Statistics of all rows of `files`, for the schema's columns followed by `_file` and `_pos`.
-pub(super) fn statistics(schema: &Schema, files: &[ScanFile], scanned: &[DataFile]) -> Statistics {
-    let rows: u64 = files.iter().map(|file| file.record_count).sum();
-    let bytes: u64 = files.iter().map(|file| file.file_size_bytes).sum();
+/// The statistics of a schema's columns followed by `_file` and `_pos`.
+pub(super) fn statistics(schema: &Schema, known: &TableStatistics) -> Statistics {
     let mut columns: Vec<ColumnStatistics> = schema
         .as_struct()
         .fields()
         .iter()
-        .map(|field| match &*field.field_type {
-            Type::Primitive(ty) => column(field.id, ty, files, scanned),
+        .map(|field| match (&*field.field_type, known.columns.get(&field.id)) {
+            (Type::Primitive(ty), Some(known)) => column(ty, known),
             _ => ColumnStatistics::new_unknown(),
         })
         .collect();
     let never_null = ColumnStatistics { null_count: Precision::Exact(0), ..ColumnStatistics::new_unknown() };
     columns.extend([never_null.clone(), never_null]);
     Statistics {
-        num_rows: Precision::Exact(count(rows)),
-        total_byte_size: Precision::Inexact(count(bytes)),
+        num_rows: Precision::Exact(count(known.row_count)),
+        total_byte_size: Precision::Inexact(count(known.byte_count)),
         column_statistics: columns,
     }
 }
@@ -40,84 +35,79 @@ fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn column(id: i32, ty: &PrimitiveType, files: &[ScanFile], scanned: &[DataFile]) -> ColumnStatistics {
-    let per_file: Vec<Option<FileColumn>> =
-        files.iter().zip(scanned).map(|(file, scanned)| file_column(id, ty, file, scanned)).collect();
-    let nulls = per_file.iter().try_fold(0_u64, |sum, file| Some(sum + file.as_ref()?.nulls?));
-    let mut statistics = ColumnStatistics::new_unknown();
-    if let Some(nulls) = nulls {
-        statistics.null_count = Precision::Exact(count(nulls));
-    }
-    // A file whose every value is NULL takes no part in the bounds.
-    let bounded: Vec<_> = per_file.iter().filter(|file| !file.as_ref().is_some_and(|f| f.all_null)).collect();
-    let exact = bounds_are_exact(ty) && nulls.is_some();
-    let fold = |wanted: Ordering, get: fn(&FileColumn) -> Option<&ScalarValue>| -> Option<ScalarValue> {
-        let mut best: Option<ScalarValue> = None;
-        for file in &bounded {
-            let value = get(file.as_ref()?)?;
-            let better = match &best {
-                Some(best) => value.partial_cmp(best)? == wanted,
-                None => true,
-            };
-            if better {
-                best = Some(value.clone());
-            }
+fn column(ty: &PrimitiveType, known: &icecap_table::scan::ColumnStatistics) -> ColumnStatistics {
+    let bound = |bound: &Option<(Datum, Exactness)>| -> Precision<ScalarValue> {
+        let Some((datum, exactness)) = bound else { return Precision::Absent };
+        match (scalar_of_bound(datum, ty), exactness) {
+            (Some(value), Exactness::Exact) if !is_float(ty) => Precision::Exact(value),
+            (Some(value), _) => Precision::Inexact(value),
+            (None, _) => Precision::Absent,
         }
-        best
     };
-    let precision = |value: Option<ScalarValue>| match value {
-        Some(value) if exact => Precision::Exact(value),
-        Some(value) => Precision::Inexact(value),
-        None => Precision::Absent,
-    };
-    statistics.min_value = precision(fold(Ordering::Less, |file| file.lower.as_ref()));
-    statistics.max_value = precision(fold(Ordering::Greater, |file| file.upper.as_ref()));
-    statistics
-}
-
-fn bounds_are_exact(ty: &PrimitiveType) -> bool {
-    match ty {
-        PrimitiveType::Boolean
-        | PrimitiveType::Int
-        | PrimitiveType::Long
-        | PrimitiveType::Decimal { .. }
-        | PrimitiveType::Date
-        | PrimitiveType::Time
-        | PrimitiveType::Timestamp
-        | PrimitiveType::Timestamptz
-        | PrimitiveType::TimestampNs
-        | PrimitiveType::TimestamptzNs => true,
-        PrimitiveType::Float
-        | PrimitiveType::Double
-        | PrimitiveType::String
-        | PrimitiveType::Uuid
-        | PrimitiveType::Fixed(_)
-        | PrimitiveType::Binary => false,
+    ColumnStatistics {
+        null_count: known.null_count.map_or(Precision::Absent, |nulls| Precision::Exact(count(nulls))),
+        min_value: bound(&known.min),
+        max_value: bound(&known.max),
+        ..ColumnStatistics::new_unknown()
     }
 }
 
-struct FileColumn {
-    nulls: Option<u64>,
-    all_null: bool,
-    lower: Option<ScalarValue>,
-    upper: Option<ScalarValue>,
-}
-
-fn file_column(id: i32, ty: &PrimitiveType, file: &ScanFile, scanned: &DataFile) -> Option<FileColumn> {
-    if let Some(value) = scanned.constants.get(&id) {
-        let null = value.is_null();
-        let bound = (!null).then(|| value.clone());
-        let nulls = Some(if null { file.record_count } else { 0 });
-        return Some(FileColumn { nulls, all_null: null, lower: bound.clone(), upper: bound });
-    }
-    let nulls = file.null_counts.get(&id).copied();
-    Some(FileColumn {
-        nulls,
-        all_null: file.record_count == 0 || nulls == Some(file.record_count),
-        lower: file.lower_bounds.get(&id).and_then(|bound| scalar_of_bound(bound, ty)),
-        upper: file.upper_bounds.get(&id).and_then(|bound| scalar_of_bound(bound, ty)),
-    })
+fn is_float(ty: &PrimitiveType) -> bool {
+    matches!(ty, PrimitiveType::Float | PrimitiveType::Double)
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use icecap_table::iceberg::spec::NestedField;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_exact_is_called_exact() {
+        let schema = Schema::builder()
+            .with_fields(vec![
+                Arc::new(NestedField::optional(1, "a", Type::Primitive(PrimitiveType::Int))),
+                Arc::new(NestedField::optional(2, "b", Type::Primitive(PrimitiveType::Double))),
+                Arc::new(NestedField::optional(3, "c", Type::Primitive(PrimitiveType::String))),
+            ])
+            .build()
+            .unwrap();
+        let known = TableStatistics {
+            row_count: 10,
+            byte_count: 100,
+            columns: BTreeMap::from([
+                (
+                    1,
+                    icecap_table::scan::ColumnStatistics {
+                        null_count: Some(2),
+                        min: Some((Datum::int(1), Exactness::Exact)),
+                        max: Some((Datum::int(9), Exactness::Limit)),
+                    },
+                ),
+                (
+                    2,
+                    icecap_table::scan::ColumnStatistics {
+                        null_count: None,
+                        min: Some((Datum::double(1.0), Exactness::Exact)),
+                        max: None,
+                    },
+                ),
+            ]),
+        };
+        let statistics = statistics(&schema, &known);
+        assert_eq!(statistics.num_rows, Precision::Exact(10));
+        assert_eq!(statistics.column_statistics.len(), 5);
+        let int = &statistics.column_statistics[0];
+        assert_eq!(int.null_count, Precision::Exact(2));
+        assert_eq!(int.min_value, Precision::Exact(ScalarValue::Int32(Some(1))));
+        assert_eq!(int.max_value, Precision::Inexact(ScalarValue::Int32(Some(9))));
+        let double = &statistics.column_statistics[1];
+        assert_eq!(double.min_value, Precision::Inexact(ScalarValue::Float64(Some(1.0))));
+        assert_eq!(double.null_count, Precision::Absent);
+        assert_eq!(statistics.column_statistics[2], ColumnStatistics::new_unknown());
+        assert_eq!(statistics.column_statistics[4].null_count, Precision::Exact(0));
+    }
+}

@@ -15,7 +15,7 @@ use icecap_table::catalog::LoadedTable;
 use icecap_table::iceberg::spec::{
     Literal, NameMapping, Schema, SnapshotRef, TableMetadata, Transform, Type,
 };
-use icecap_table::scan::{ScanFile, plan_files};
+use icecap_table::scan::{ScanFile, ScanRequest};
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
@@ -45,13 +45,15 @@ pub struct IcebergTable {
 }
 
 impl IcebergTable {
-    /// The table at `snapshot`, read with the schema of its current metadata; `None`: the table is empty.
+    /// The table at `snapshot`, read with the schema of its current metadata; `None`: at its current one.
     ///
     /// # Errors
     /// `Unsupported` for a column type without an Arrow counterpart; `Corrupt` when the table's name mapping
     /// cannot be read.
     pub fn new(loaded: LoadedTable, storage: Storage, snapshot: Option<SnapshotRef>) -> Result<Self> {
-        let schema = Arc::clone(loaded.document.metadata().current_schema());
+        let metadata = loaded.document.metadata();
+        let schema = Arc::clone(metadata.current_schema());
+        let snapshot = snapshot.or_else(|| metadata.current_snapshot().cloned());
         Self::with_schema(loaded, storage, snapshot, schema)
     }
 
@@ -125,18 +127,18 @@ impl IcebergTable {
     ) -> Result<Option<IcecapScanExec>> {
         let Some(snapshot) = &self.snapshot else { return Ok(None) };
         let predicate = predicate_of(filters, &self.table_schema);
-        let plan = plan_files(&self.storage, self.metadata(), snapshot, &predicate).await?;
+        let plan = ScanRequest::new(self.metadata(), snapshot)?
+            .with_schema(Arc::clone(&self.table_schema))
+            .with_filter(predicate)
+            .plan(&self.storage)
+            .await?;
         if plan.files.is_empty() {
             return Ok(None);
         }
-        let files = plan
-            .files
-            .iter()
-            .map(|file| self.data_file(file))
-            .collect::<Result<Vec<_>>>()?;
+        let files = plan.files.iter().map(|file| self.data_file(file)).collect::<Result<Vec<_>>>()?;
         let offsets: Vec<Vec<i64>> = plan.files.iter().map(|file| file.split_offsets.clone()).collect();
         let slices = slices(&files, &offsets, partitions);
-        let statistics = statistics(&self.table_schema, &plan.files, &files);
+        let statistics = statistics(&self.table_schema, &plan.statistics(&self.table_schema));
         let partitions = partitions.clamp(1, slices.len());
         let input = ScanInput {
             table: self.loaded.ident.to_string(),
@@ -169,9 +171,9 @@ fn constants(
     spec_id: i32,
     partition: &[Option<Literal>],
 ) -> Result<BTreeMap<i32, datafusion::common::ScalarValue>> {
-    let spec = metadata
-        .partition_spec_by_id(spec_id)
-        .ok_or_else(|| Error::corrupt(format!("a data file names partition spec {spec_id}, which is not there")))?;
+    let spec = metadata.partition_spec_by_id(spec_id).ok_or_else(|| {
+        Error::corrupt(format!("a data file names partition spec {spec_id}, which is not there"))
+    })?;
     let mut constants = BTreeMap::new();
     for (at, field) in spec.fields().iter().enumerate() {
         if field.transform != Transform::Identity {
@@ -226,9 +228,10 @@ impl TableProvider for IcebergTable {
         let partitions = state.config().target_partitions();
         // The limit is DataFusion's to give only when no filter remains above.
         let limit = limit.filter(|_| filters.is_empty());
-        let scan = self.plan(filters, columns.clone(), limit, partitions).await.map_err(|error| {
-            to_datafusion(error.with("table", self.loaded.ident.to_string()))
-        })?;
+        let scan = self
+            .plan(filters, columns.clone(), limit, partitions)
+            .await
+            .map_err(|error| to_datafusion(error.with("table", self.loaded.ident.to_string())))?;
         match scan {
             Some(scan) => Ok(Arc::new(scan)),
             None => {

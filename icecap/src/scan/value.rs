@@ -273,10 +273,9 @@ pub(super) fn cast_keeps_order(ty: &PrimitiveType, to: &DataType) -> bool {
             let whole = i16::from(*p) - i16::from(*s);
             *s >= 0 && whole >= if matches!(ty, T::Int) { 10 } else { 19 }
         }
-        (T::Decimal { precision, scale }, DataType::Decimal128(p, s)) => {
-            u32::try_from(*s)
-                .is_ok_and(|s| s >= *scale && u32::from(*p).saturating_sub(s) >= precision.saturating_sub(*scale))
-        }
+        (T::Decimal { precision, scale }, DataType::Decimal128(p, s)) => u32::try_from(*s).is_ok_and(|s| {
+            s >= *scale && u32::from(*p).saturating_sub(s) >= precision.saturating_sub(*scale)
+        }),
         (T::Date, DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, None)) => true,
         (T::Timestamp, DataType::Timestamp(TimeUnit::Nanosecond, None)) => true,
         (T::Timestamptz, DataType::Timestamp(TimeUnit::Nanosecond, Some(_))) => true,

@@ -79,7 +79,8 @@ fn split<'a>(function: &str, args: &'a [Argument]) -> Result<Split<'a>> {
             Some(name) => named.push((name, value)),
         }
     }
-    let paths = paths.ok_or_else(|| Error::invalid(format!("{function} needs a path: {function}('file')")))?;
+    let paths =
+        paths.ok_or_else(|| Error::invalid(format!("{function} needs a path: {function}('file')")))?;
     Ok((paths, named))
 }
 

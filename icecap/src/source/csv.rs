@@ -37,7 +37,13 @@ pub struct CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        Self { header: true, delimiter: b',', quote: b'"', null: String::new(), sample_rows: Some(SAMPLE_ROWS) }
+        Self {
+            header: true,
+            delimiter: b',',
+            quote: b'"',
+            null: String::new(),
+            sample_rows: Some(SAMPLE_ROWS),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::StreamExt;
-use icecap_table::location::local_path;
+use icecap_table::location::Location;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
@@ -164,7 +164,7 @@ fn csv_files(input: &SourceInput, partitions: usize) -> Result<Vec<Vec<PathBuf>>
         let file = &input.files[at];
         if let Some(least) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
             least.0 += file.size_bytes.max(1);
-            least.1.push(local_path(&file.location)?);
+            least.1.push(PathBuf::from(Location::parse(&file.location)?.path()));
         }
     }
     Ok(groups.into_iter().map(|(_, files)| files).collect())

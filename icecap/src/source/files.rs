@@ -25,7 +25,11 @@ pub(super) struct Listed {
 ///
 /// # Errors
 /// `NotFound` when a pattern gives no file, `Denied` by the policy, `Unsupported` for another scheme.
-pub(super) async fn list(patterns: &[String], suffixes: &[&'static str], policy: &SourcePolicy) -> Result<Vec<Listed>> {
+pub(super) async fn list(
+    patterns: &[String],
+    suffixes: &[&'static str],
+    policy: &SourcePolicy,
+) -> Result<Vec<Listed>> {
     let (patterns, policy) = (patterns.to_vec(), policy.clone());
     let suffixes = suffixes.to_vec();
     tokio::task::spawn_blocking(move || {
@@ -109,15 +113,20 @@ fn add(
     let before = files.len();
     directory(&real, suffixes, policy, files, 0)?;
     if files.len() == before {
-        return Err(Error::not_found(format!("no file in the directory ends in .{}", suffixes.join(" or .")))
-            .with("path", pattern));
+        return Err(Error::not_found(format!(
+            "no file in the directory ends in .{}",
+            suffixes.join(" or .")
+        ))
+        .with("path", pattern));
     }
     Ok(())
 }
 
 fn push(file: Listed, files: &mut Vec<Listed>) -> Result<()> {
     if file.path.to_str().is_none() {
-        return Err(Error::invalid("a file's path is not UTF-8").with("path", file.path.display().to_string()));
+        return Err(
+            Error::invalid("a file's path is not UTF-8").with("path", file.path.display().to_string())
+        );
     }
     if files.len() >= MAX_FILES {
         return Err(Error::exhausted(format!("more than {MAX_FILES} files to read")));
@@ -152,8 +161,10 @@ fn directory(
         let meta = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
         if meta.is_dir() {
             if name.contains('=') {
-                return Err(Error::unsupported("reading Hive-style directories (name=value) is not supported yet")
-                    .with("path", path.display().to_string()));
+                return Err(Error::unsupported(
+                    "reading Hive-style directories (name=value) is not supported yet",
+                )
+                .with("path", path.display().to_string()));
             }
             directory(&path, suffixes, policy, files, depth + 1)?;
         } else if suffixes.iter().any(|suffix| name.ends_with(&format!(".{suffix}"))) {

@@ -115,7 +115,8 @@ impl SourceMessage {
     /// `Corrupt` when it is broken.
     pub(crate) fn table(&self) -> Result<Arc<SourceInput>> {
         let schema = SchemaMessage::decode(self.schema.as_slice()).map_err(|_| broken("its schema"))?;
-        let schema = ArrowSchema::try_from(&schema).map_err(|error| broken("its schema").with_source(error))?;
+        let schema =
+            ArrowSchema::try_from(&schema).map_err(|error| broken("its schema").with_source(error))?;
         let byte = |byte: u32| u8::try_from(byte).map_err(|_| broken("an option"));
         let format = match &self.csv {
             None => SourceFormat::Parquet,
@@ -157,10 +158,8 @@ impl SourceMessage {
         if columns.iter().any(|at| *at >= input.schema.fields().len()) {
             return Err(broken("a column"));
         }
-        let limit = self
-            .limit
-            .map(|limit| usize::try_from(limit).map_err(|_| broken("a limit")))
-            .transpose()?;
+        let limit =
+            self.limit.map(|limit| usize::try_from(limit).map_err(|_| broken("a limit"))).transpose()?;
         SourceScanExec::try_new(input, storage, columns, predicate, limit, self.partitions as usize)
     }
 }

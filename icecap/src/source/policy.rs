@@ -32,11 +32,7 @@ impl SourcePolicy {
     /// `Denied`.
     pub(super) fn check_real(&self, path: &Path) -> Result<()> {
         let Some(prefixes) = &self.allow_read else { return Ok(()) };
-        if prefixes.iter().any(|prefix| path.starts_with(real(prefix))) {
-            Ok(())
-        } else {
-            Err(denied(path))
-        }
+        if prefixes.iter().any(|prefix| path.starts_with(real(prefix))) { Ok(()) } else { Err(denied(path)) }
     }
 }
 

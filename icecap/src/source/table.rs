@@ -110,9 +110,15 @@ impl TableProvider for SourceTable {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let columns = projection.cloned().unwrap_or_else(|| (0..self.input.schema.fields().len()).collect());
         let partitions = state.config().target_partitions();
-        let scan =
-            SourceScanExec::try_new(Arc::clone(&self.input), self.storage.clone(), columns, None, limit, partitions)
-                .map_err(to_datafusion)?;
+        let scan = SourceScanExec::try_new(
+            Arc::clone(&self.input),
+            self.storage.clone(),
+            columns,
+            None,
+            limit,
+            partitions,
+        )
+        .map_err(to_datafusion)?;
         Ok(Arc::new(scan))
     }
 }

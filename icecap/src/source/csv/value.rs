@@ -98,8 +98,8 @@ pub(super) fn timestamptz(text: &str) -> Option<i64> {
     if !matches!(digits.len(), 2 | 4) || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let minutes =
-        digits[..2].parse::<i64>().ok()? * 60 + digits.get(2..4).filter(|d| !d.is_empty()).unwrap_or("0").parse::<i64>().ok()?;
+    let minutes = digits[..2].parse::<i64>().ok()? * 60
+        + digits.get(2..4).filter(|d| !d.is_empty()).unwrap_or("0").parse::<i64>().ok()?;
     let sign = if offset.starts_with('-') { -1 } else { 1 };
     timestamp(local)?.checked_sub(sign * minutes * 60_000_000)
 }
@@ -148,7 +148,18 @@ mod tests {
         assert_eq!(float("0.30000000000000004"), Some(0.1 + 0.2));
         assert_eq!(float("-0.30000000000000004"), Some(-0.1 - 0.2));
         assert!(float("NaN").unwrap().is_nan());
-        for text in ["0.30000000000000001", "00.5", "1e999", "1e-999", "", ".", "1e", "1_0", "0x1", "12345678901234567890"] {
+        for text in [
+            "0.30000000000000001",
+            "00.5",
+            "1e999",
+            "1e-999",
+            "",
+            ".",
+            "1e",
+            "1_0",
+            "0x1",
+            "12345678901234567890",
+        ] {
             assert_eq!(float(text), None, "{text}");
         }
         assert_eq!(float("0.000"), Some(0.0));
@@ -164,7 +175,8 @@ mod tests {
         assert_eq!(timestamp("1970-01-01 00:00:01"), Some(1_000_000));
         assert_eq!(timestamp("1970-01-01T00:01"), Some(60_000_000));
         assert_eq!(timestamp("1970-01-01 00:00:00.0000010"), Some(1));
-        for text in ["1970-01-01", "1970-01-01 25:00:00", "1970-01-01 00:00:00.0000001", "1970-01-01 00:00.5"] {
+        for text in ["1970-01-01", "1970-01-01 25:00:00", "1970-01-01 00:00:00.0000001", "1970-01-01 00:00.5"]
+        {
             assert_eq!(timestamp(text), None, "{text}");
         }
         assert_eq!(timestamptz("1970-01-01T00:00:00Z"), Some(0));
