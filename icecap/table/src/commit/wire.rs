@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn the_bytes_of_create_append_and_drop_are_frozen() {
-        let create = request(Change::Create { metadata: b"{}".to_vec(), files: vec![file()], snapshot: true });
+        let create =
+            request(Change::Create { metadata: b"{}".to_vec(), files: vec![file()], snapshot: true });
         let append = request(Change::Append { files: vec![file()], schema_id: 1 });
         insta::assert_snapshot!(hex(&create), @"");
         insta::assert_snapshot!(hex(&append), @"");
