@@ -1,8 +1,7 @@
 //! Runs a child process and says what it used.
 //!
 //! The kernel counts into a child's peak memory what the forking process held at that moment. So the bench
-//! starts itself anew as a small process that does nothing but run the one child and ask for the resources
-//! of its (only) child.
+//! starts itself anew as a small process that does nothing but run the one child and ask what it used.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -10,9 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
+use wait4::Wait4;
 
 use crate::{BenchError, Result};
 
@@ -74,26 +72,18 @@ pub fn run(bench: &Path, program: &OsStr, args: &[OsString], scratch: &Path) -> 
 /// When the child cannot be started or the file not be written.
 pub fn child(usage_file: &Path, program: &OsStr, args: &[OsString]) -> Result<i32> {
     let started = Instant::now();
-    let status = Command::new(program)
+    let ended = Command::new(program)
         .args(args)
-        .status()
+        .spawn()
+        .and_then(|mut child| child.wait4())
         .map_err(|error| BenchError(format!("cannot start {}: {error}", program.to_string_lossy())))?;
-    let wall_seconds = started.elapsed().as_secs_f64();
-    let used = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| BenchError(error.to_string()))?;
     let usage = Usage {
-        wall_seconds,
-        user_seconds: seconds(used.user_time()),
-        system_seconds: seconds(used.system_time()),
-        peak_rss_bytes: u64::try_from(used.max_rss()).unwrap_or(0) * RSS_UNIT,
+        wall_seconds: started.elapsed().as_secs_f64(),
+        user_seconds: ended.rusage.utime.as_secs_f64(),
+        system_seconds: ended.rusage.stime.as_secs_f64(),
+        peak_rss_bytes: ended.rusage.maxrss,
     };
     fs::write(usage_file, serde_json::to_vec(&usage)?)?;
     // A child that a signal ended has no status of its own.
-    Ok(status.code().unwrap_or(125))
-}
-
-/// Linux counts in kilobytes of 1024 bytes, macOS in bytes.
-const RSS_UNIT: u64 = if cfg!(target_os = "macos") { 1 } else { 1024 };
-
-fn seconds(time: TimeVal) -> f64 {
-    time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6
+    Ok(ended.status.code().unwrap_or(125))
 }

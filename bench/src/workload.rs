@@ -124,8 +124,9 @@ impl Plan {
 
     /// Runs a peer's script; it tells `{"seconds": …}` on its last line.
     fn peer(&self, peer: Peer, args: &[&Path]) -> Result<Finished> {
-        let mut all: Vec<OsString> = vec![self.scripts.join(format!("{}_ctas.py", peer.name())).into()];
-        all.push(self.threads.to_string().into());
+        let script = self.scripts.join(format!("{}_ctas.py", peer.name()));
+        // -B: no compiled scripts in the tree.
+        let mut all: Vec<OsString> = vec!["-B".into(), script.into(), self.threads.to_string().into()];
         all.extend(args.iter().map(OsString::from));
         measure::run(&self.bench, self.python.as_os_str(), &all, &self.scratch)
     }

@@ -19,7 +19,7 @@ const TOKEN_BYTES: usize = 1024;
 
 const EXAMPLES: &str = "\
 Examples:
-  icecap sql -e \"CREATE TABLE trips (id bigint, day date, fare decimal(9,2)) PARTITIONED BY (month(day))\"
+  icecap sql -e \"CREATE TABLE trips (id bigint, day date) PARTITIONED BY (month(day))\"
   icecap sql -e \"INSERT INTO trips SELECT * FROM read_parquet('trips.parquet')\"
   icecap sql -e \"SELECT count(*) FROM trips\"
 
@@ -27,24 +27,26 @@ Examples:
 
 const SQL_EXAMPLES: &str = "\
 Examples:
-  Make a table from a CSV file, in ./warehouse:
-    icecap sql -e \"CREATE TABLE trips AS SELECT * FROM read_csv('trips.csv.gz', header => true)\"
+  Make a table in ./warehouse from a CSV file:
+    icecap sql -e \"CREATE TABLE trips AS SELECT * FROM read_csv('trips.csv.gz')\"
 
-  Run a file, then a query whose result goes to another program:
-    icecap sql --warehouse /data/lake -f load.sql -e \"SELECT * FROM trips\" --format csv > trips.csv
+  Run a file, then a query whose result goes into another file:
+    icecap sql -f load.sql -e \"SELECT * FROM trips\" --format csv > trips.csv
 
-  Statements from a pipe, with half a gigabyte of memory:
-    echo \"INSERT INTO trips VALUES (1, DATE '2026-01-02', 9.50)\" | icecap sql --memory 512MB
+  Read statements from a pipe, with half a gigabyte of memory:
+    cat load.sql | icecap sql --warehouse /data/lake --memory 512MB
 
-  At most once, however often it is started:
-    icecap sql --id nightly-2026-01-02 -e \"INSERT INTO trips SELECT * FROM read_parquet('new.parquet')\"
+  Run at most once, however often it is started:
+    icecap sql --id nightly-2026-01-02 -f nightly.sql
 
-The last statement's result goes to standard output; summaries of earlier writes go to standard error.
-Every flag but --id has an environment variable: --warehouse is ICECAP_WAREHOUSE, --temp-dir is
-ICECAP_TEMP_DIR. Repeatable ones take several values there, separated by commas.
+The last statement's result goes to standard output, summaries of earlier
+writes to standard error.
 
-Exit status: 0; 1 after `error[<kind>]: …` on standard error, with nothing done by the failed statement;
-2 when it is not known whether the statement took effect.";
+Every flag but --id has an environment variable: --temp-dir is ICECAP_TEMP_DIR.
+Repeatable ones take several values there, separated by commas.
+
+Exit status: 0; 1 after `error[<kind>]: …` on standard error, with nothing done
+by the statement that failed; 2 when it is not known whether it took effect.";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -252,6 +254,9 @@ fn explain(error: &clap::Error) -> Result<Invocation> {
     let text = error.render().to_string();
     match error.kind() {
         ClapKind::DisplayHelp | ClapKind::DisplayVersion => Ok(Invocation::Print(text)),
+        ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(Error::invalid(format!("a command is needed\n\n{}", text.trim_end())))
+        }
         _ => Err(Error::invalid(text.strip_prefix("error: ").unwrap_or(&text).trim_end())),
     }
 }

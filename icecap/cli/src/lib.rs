@@ -8,7 +8,6 @@
 pub mod args;
 pub mod command;
 pub mod failure;
-mod interrupt;
 pub mod output;
 pub mod quantity;
 mod run;

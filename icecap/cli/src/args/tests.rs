@@ -95,7 +95,7 @@ fn a_wrong_flag_or_value_is_invalid_and_named() {
         (&["sql", "--warehouse"], "a value is required for '--warehouse <DIR>'"),
         (&["sql", "extra"], "unexpected argument 'extra' found"),
         (&["sqll"], "unrecognized subcommand 'sqll'"),
-        (&[], "'icecap' requires a subcommand but one was not provided"),
+        (&[], "a command is needed\n\nRuns SQL write statements"),
     ] {
         let (kind, message) = failure(args);
         assert_eq!(kind, ErrorKind::Invalid, "{args:?}");
