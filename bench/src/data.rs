@@ -3,8 +3,6 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchReader;
 use clap::ValueEnum;
 use parquet::arrow::ArrowWriter;
@@ -85,10 +83,7 @@ fn generate(path: &Path, scale: f64, table: Table) -> Result<()> {
     }
 }
 
-fn write(
-    path: &Path,
-    batches: impl RecordBatchReader + Iterator<Item = std::result::Result<RecordBatch, ArrowError>>,
-) -> Result<()> {
+fn write(path: &Path, batches: impl RecordBatchReader) -> Result<()> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))

@@ -1,5 +1,7 @@
 //! The measuring process, on programs whose use of the machine is known.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 

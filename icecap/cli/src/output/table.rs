@@ -228,7 +228,7 @@ mod tests {
         let long = "0123456789".repeat(5);
         let batch = strings("t", vec![Some(&long), Some("short")]);
         assert_eq!(
-            show(&[batch.clone()], Some(20)),
+            show(std::slice::from_ref(&batch), Some(20)),
             format!(" t\n{}\n 0123456789012345…\n short\n(2 rows)\n", "-".repeat(19))
         );
         assert_eq!(show(&[batch], None), format!(" t\n{}\n {long}\n short\n(2 rows)\n", "-".repeat(52)));
