@@ -59,7 +59,7 @@ impl Parts {
     /// `NotFound`, with what to do about it.
     pub(crate) async fn namespace(&self, name: &Name) -> Result<Vec<String>> {
         self.find_namespace(below_catalog(self, name)).await?.ok_or_else(|| {
-            Error::not_found(format!("namespace {} does not exist: CREATE SCHEMA makes it", name.normalised()))
+            Error::not_found(format!("namespace {} does not exist: CREATE SCHEMA makes it", name))
         })
     }
 
@@ -107,13 +107,13 @@ impl Parts {
                 let rest = Name(written[shorter..].to_vec());
                 return Err(Error::unsupported(format!(
                     "{} of table {ident} is not supported yet: metadata tables, branches and tags cannot be read",
-                    rest.normalised()
+                    rest
                 )));
             }
         }
         Err(Error::not_found(format!(
             "table {} does not exist: SHOW TABLES lists those that do",
-            name.normalised()
+            name
         )))
     }
 

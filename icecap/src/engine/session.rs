@@ -65,7 +65,7 @@ impl Session {
         match &statement.statement {
             Statement::CreateTable(create) => run.create_table(create).await,
             Statement::Insert(insert) => run.insert(insert).await,
-            Statement::DropTable { name, if_exists, .. } => run.drop_table(name, *if_exists).await,
+            Statement::DropTable { name, if_exists, purge } => run.drop_table(name, *if_exists, *purge).await,
             other => run.limited(run.read(other)).await,
         }
     }
