@@ -12,6 +12,7 @@ from pyiceberg.transforms import BucketTransform, DayTransform, TruncateTransfor
 from pyiceberg.types import DoubleType, IntegerType, LongType, NestedField, StringType
 
 import canonical
+import files
 
 
 class Engine:
@@ -21,6 +22,10 @@ class Engine:
     def read(self, metadata_location, columns=None, snapshot_id=None):
         table = StaticTable.from_metadata(metadata_location)
         return read_table(table, columns, snapshot_id)
+
+    def check_files(self, metadata_location):
+        """Compares manifests with the data files: see `files.py`."""
+        return files.check(StaticTable.from_metadata(metadata_location))
 
     def read_catalog(self, catalog, warehouse, table, columns=None, snapshot_id=None):
         return read_table(open_catalog(catalog, warehouse).load_table(table), columns, snapshot_id)
