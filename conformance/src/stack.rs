@@ -1,6 +1,7 @@
 //! A warehouse in a temporary folder, and the `icecap` command run on it.
 
 mod command;
+mod gate;
 mod invariants;
 mod output;
 mod warehouse;

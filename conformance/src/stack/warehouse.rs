@@ -9,6 +9,7 @@ use rusqlite::OpenFlags;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::gate::Place;
 use super::{Output, icecap_binary, run_within};
 use crate::canonical::{Column, Rows, columns_of};
 use crate::{Failure, Result};
@@ -22,6 +23,7 @@ const KEEP: &str = "ICECAP_CONFORMANCE_KEEP";
 /// A warehouse of one test, removed at its end.
 pub struct Warehouse {
     folder: TempDir,
+    _place: Place,
 }
 
 /// A table as one reader saw it.
@@ -34,17 +36,29 @@ pub struct Reading {
 }
 
 impl Warehouse {
-    /// A new folder; the warehouse itself is `icecap`'s to make.
+    /// A new folder; the warehouse itself is `icecap`'s to make. A test has one warehouse at a time.
     ///
     /// # Errors
     /// When there is no room for it.
     pub fn new() -> Result<Self> {
+        Self::at(Place::shared())
+    }
+
+    /// A warehouse of a test that measures: no other test of this process has one meanwhile.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn alone() -> Result<Self> {
+        Self::at(Place::alone())
+    }
+
+    fn at(place: Place) -> Result<Self> {
         let mut folder = tempfile::Builder::new().prefix("icecap-conformance-").tempdir()?;
         if std::env::var_os(KEEP).is_some() {
             folder.disable_cleanup(true);
             println!("kept: {}", folder.path().display());
         }
-        Ok(Self { folder })
+        Ok(Self { folder, _place: place })
     }
 
     /// A folder beside the warehouse, for sources and the like.
