@@ -1,4 +1,187 @@
-//! stub
-/// stub
+//! [`TableDocument`]: a table's metadata file, as its JSON tree and as the kernel's model of it.
+//!
+//! The kernel drops what it does not model. Here both are kept: the model answers questions and applies
+//! updates, and only what an update changed in the model is changed in the tree (see [`merge`]). A file of
+//! any other engine therefore survives load and store unchanged.
+
+mod merge;
+mod new_table;
+mod parse;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use iceberg::TableUpdate;
+use iceberg::spec::{FormatVersion, MAIN_BRANCH, TableMetadata};
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use self::new_table::NewTable;
+pub use self::parse::METADATA_MAX_BYTES;
+use crate::error::{Error, Result};
+use crate::location::join;
+use crate::storage::Storage;
+
+/// The property that moves the metadata folder.
+const METADATA_PATH: &str = "write.metadata.path";
+/// The property that compresses metadata files.
+const METADATA_CODEC: &str = "write.metadata.compression-codec";
+
+/// A table's metadata; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct TableDocument;
+pub struct TableDocument {
+    raw: Arc<Value>,
+    metadata: Arc<TableMetadata>,
+}
+
+impl TableDocument {
+    /// Reads a metadata file's bytes, plain or gzip.
+    ///
+    /// # Errors
+    /// `Unsupported` for format versions and types that Icecap does not know; `Corrupt` for what is no
+    /// metadata file or larger than [`METADATA_MAX_BYTES`].
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let json = parse::inflated(bytes)?;
+        let raw = parse::tree(&json)?;
+        let metadata = parse::model(&raw)?;
+        Ok(Self { raw: Arc::new(raw), metadata: Arc::new(metadata) })
+    }
+
+    /// Loads the metadata file at `location`.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse) and [`Storage::read`].
+    pub async fn load(storage: &Storage, location: &str) -> Result<Self> {
+        let bytes = storage.read_at_most(location, METADATA_MAX_BYTES).await?;
+        Self::parse(&bytes).map_err(|error| error.with("metadata", location))
+    }
+
+    /// Makes the first metadata of a table: no snapshots, field ids assigned anew, level by level.
+    ///
+    /// # Errors
+    /// `Unsupported` for format version 1; `Invalid` for a schema, partition spec or property that does not
+    /// fit.
+    pub fn create(new: NewTable) -> Result<Self> {
+        new_table::create(new)
+    }
+
+    /// The kernel's model.
+    pub fn metadata(&self) -> &TableMetadata {
+        &self.metadata
+    }
+
+    /// The JSON tree, with everything that the model does not know.
+    pub fn tree(&self) -> &Value {
+        &self.raw
+    }
+
+    /// The time of the next change: now, but always later than the last.
+    pub fn next_timestamp_ms(&self, now_ms: i64) -> i64 {
+        now_ms.max(self.metadata.last_updated_ms().saturating_add(1))
+    }
+
+    /// The document after `updates`, in order.
+    ///
+    /// `base_location` is where this document is stored; it enters the metadata log, which keeps
+    /// `write.metadata.previous-versions-max` (100) entries. Without one (a document that was never stored)
+    /// the log stays as it is.
+    ///
+    /// # Errors
+    /// `Conflict` for a snapshot whose sequence number or row ids are taken; `Invalid` for other updates
+    /// that do not fit this table.
+    pub fn apply(&self, updates: Vec<TableUpdate>, base_location: Option<&str>, now_ms: i64) -> Result<Self> {
+        let now_ms = self.next_timestamp_ms(now_ms);
+        let adds_snapshot = updates.iter().any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
+        let moves_main = updates
+            .iter()
+            .any(|update| matches!(update, TableUpdate::SetSnapshotRef { ref_name, .. } if ref_name == MAIN_BRANCH));
+        let mut builder = TableMetadata::clone(&self.metadata).into_builder(base_location.map(str::to_owned));
+        let mut last_sequence_number = self.metadata.last_sequence_number();
+        for update in updates {
+            if let TableUpdate::AddSnapshot { snapshot } = &update {
+                self.check_snapshot(snapshot, last_sequence_number)?;
+                last_sequence_number = snapshot.sequence_number();
+            }
+            builder = update.apply(builder).map_err(does_not_fit)?;
+        }
+        let metadata = builder.build().map_err(does_not_fit)?.metadata;
+        let old = parse::model_tree(&self.metadata)?;
+        let mut new = parse::model_tree(&metadata)?;
+        if adds_snapshot {
+            let raw = merge::merge(&self.raw, &old, new);
+            return Ok(Self { raw: Arc::new(raw), metadata: Arc::new(metadata) });
+        }
+        // Without a snapshot the kernel took the wall clock's time; the tree gets ours.
+        new["last-updated-ms"] = now_ms.into();
+        if moves_main && let Some(entry) = new["snapshot-log"].as_array_mut().and_then(|log| log.last_mut()) {
+            entry["timestamp-ms"] = now_ms.into();
+        }
+        let raw = merge::merge(&self.raw, &old, new);
+        let metadata = parse::model(&raw)?;
+        Ok(Self { raw: Arc::new(raw), metadata: Arc::new(metadata) })
+    }
+
+    fn check_snapshot(&self, snapshot: &iceberg::spec::Snapshot, last_sequence_number: i64) -> Result<()> {
+        let stale = |what: &str| {
+            Err(Error::conflict(format!(
+                "snapshot was made for an older state of the table: its {what} is taken"
+            ))
+            .with("snapshot", snapshot.snapshot_id().to_string()))
+        };
+        if snapshot.parent_snapshot_id().is_some()
+            && self.metadata.format_version() != FormatVersion::V1
+            && snapshot.sequence_number() <= last_sequence_number
+        {
+            return stale("sequence number");
+        }
+        match snapshot.first_row_id() {
+            Some(first) if first < self.metadata.next_row_id() => stale("row ids"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The metadata file's bytes, compressed where the table asks for it.
+    pub fn to_bytes(&self) -> Result<Bytes> {
+        let json = serde_json::to_vec(&*self.raw)
+            .map_err(|e| Error::bug("metadata cannot be written as JSON").with_source(e))?;
+        if self.is_compressed() { parse::deflated(&json).map(Bytes::from) } else { Ok(json.into()) }
+    }
+
+    fn is_compressed(&self) -> bool {
+        self.metadata.properties().get(METADATA_CODEC).is_some_and(|codec| codec.eq_ignore_ascii_case("gzip"))
+    }
+
+    /// The folder of metadata files, manifests and manifest lists.
+    pub fn metadata_folder(&self) -> String {
+        match self.metadata.properties().get(METADATA_PATH) {
+            Some(path) => path.trim_end_matches('/').to_owned(),
+            None => join(self.metadata.location(), "metadata"),
+        }
+    }
+
+    /// The location for the successor of the metadata file at `base_location`, or for the first one:
+    /// `<metadata folder>/00001-<uuid>.metadata.json`.
+    pub fn next_location(&self, base_location: Option<&str>, uuid: Uuid) -> String {
+        let version = base_location.map_or(0, |location| version_of(location).saturating_add(1));
+        let gzip = if self.is_compressed() { ".gz" } else { "" };
+        join(&self.metadata_folder(), &format!("{version:05}-{uuid}{gzip}.metadata.json"))
+    }
+}
+
+/// The version in a metadata file's name: `00042-….metadata.json`, or Hadoop's `v42.metadata.json`.
+fn version_of(location: &str) -> u32 {
+    let name = location.rsplit('/').next().unwrap_or(location);
+    let digits = match name.strip_prefix('v') {
+        Some(rest) => rest.split('.').next(),
+        None => name.split('-').next(),
+    };
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// The kernel calls an update that does not fit "invalid data": here it is the caller's.
+fn does_not_fit(error: iceberg::Error) -> Error {
+    Error::invalid("the table cannot be changed so").with_source(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn encoding_is_frozen() {
         let hex: String = sample().encode().iter().map(|b| format!("{b:02x}")).collect();
-        insta::assert_snapshot!(hex, @"");
+        insta::assert_snapshot!(hex, @"01121a66696c653a2f2f2f772f742f646174612f612e706172717565741806220022060a0401000000280730d2094204080210074a0208025a080802120400000000620808021204090000006a0108");
     }
 
     #[test]

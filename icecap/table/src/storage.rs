@@ -1,1 +1,210 @@
-//! stub
+//! Stored objects by location: one [`Storage`] for every reader and writer.
+//!
+//! Behind it are `object_store` implementations, chosen by scheme and bucket. On a local disk it is our own
+//! store: whatever was reported as written is on the disk, under its final name, also after a power cut.
+//! Nothing overwrites. Locations are raw bytes; see [`location`](crate::location).
+
+mod kernel;
+mod local;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::future::try_join_all;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+
+pub use self::local::{DiskSync, LocalStore, TEMPORARY_PREFIX};
+use crate::error::{Error, Result};
+use crate::location::Location;
+
+/// Reads and writes objects by location; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    local: Arc<LocalStore>,
+    /// By root (`s3://bucket`).
+    remote: Arc<BTreeMap<String, Arc<dyn ObjectStore>>>,
+}
+
+impl Storage {
+    /// The local disk, durable: data and directories are synced before a write returns.
+    pub fn local() -> Self {
+        Self::of_local(LocalStore::new())
+    }
+
+    /// The local disk with another way to sync, for tests that count or fail it.
+    pub fn local_with_sync(sync: Arc<dyn DiskSync>) -> Self {
+        Self::of_local(LocalStore::with_sync(sync))
+    }
+
+    fn of_local(local: LocalStore) -> Self {
+        Self { local: Arc::new(local), remote: Arc::new(BTreeMap::new()) }
+    }
+
+    /// The same storage that also serves the locations below `root` (`s3://bucket`) from `store`.
+    #[must_use]
+    pub fn with_store(mut self, root: impl Into<String>, store: Arc<dyn ObjectStore>) -> Self {
+        Arc::make_mut(&mut self.remote).insert(root.into(), store);
+        self
+    }
+
+    /// The store that holds a location, and its path there. Its `put` and `put_multipart` are durable.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no location; `Unsupported` for a scheme or bucket that is not set up.
+    pub fn object_store(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
+        let parsed = Location::parse(location)?;
+        let path = Path::parse(parsed.path()).map_err(|e| {
+            Error::invalid("location is no object's path").with("location", location).with_source(e)
+        })?;
+        if parsed.scheme() == "file" {
+            return Ok((Arc::clone(&self.local) as Arc<dyn ObjectStore>, path));
+        }
+        match self.remote.get(&parsed.root()) {
+            Some(store) => Ok((Arc::clone(store), path)),
+            None => Err(Error::unsupported(format!("storage at {} is not supported yet", parsed.root()))
+                .with("location", location)),
+        }
+    }
+
+    /// The whole object.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub async fn read(&self, location: &str) -> Result<Bytes> {
+        let (store, path) = self.object_store(location)?;
+        let result = store.get(&path).await.map_err(|e| failed("read", location, e))?;
+        result.bytes().await.map_err(|e| failed("read", location, e))
+    }
+
+    /// The whole object, unless it is larger than `max_bytes`: then nothing is read.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Corrupt` when it is larger.
+    pub async fn read_at_most(&self, location: &str, max_bytes: u64) -> Result<Bytes> {
+        let (store, path) = self.object_store(location)?;
+        let result = store.get(&path).await.map_err(|e| failed("read", location, e))?;
+        if result.meta.size > max_bytes {
+            return Err(Error::corrupt(format!(
+                "file of {} bytes is too large: {max_bytes} at most",
+                result.meta.size
+            ))
+            .with("location", location));
+        }
+        result.bytes().await.map_err(|e| failed("read", location, e))
+    }
+
+    /// The bytes of `range`; fewer when the object ends before it does.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no object.
+    pub async fn read_range(&self, location: &str, range: Range<u64>) -> Result<Bytes> {
+        let (store, path) = self.object_store(location)?;
+        store.get_range(&path, range).await.map_err(|e| failed("read", location, e))
+    }
+
+    /// The object's length in bytes.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub async fn size(&self, location: &str) -> Result<u64> {
+        let (store, path) = self.object_store(location)?;
+        Ok(store.head(&path).await.map_err(|e| failed("look up", location, e))?.size)
+    }
+
+    /// Stores a new object. It is durable, and complete under its name, when this returns.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, and nothing is changed, when there is an object of that name.
+    pub async fn put_new(&self, location: &str, bytes: Bytes) -> Result<()> {
+        let (store, path) = self.object_store(location)?;
+        store
+            .put_opts(&path, PutPayload::from_bytes(bytes), PutMode::Create.into())
+            .await
+            .map_err(|e| failed("write", location, e))?;
+        Ok(())
+    }
+
+    /// Stores several new objects at once; all are durable when this returns. On a local disk each
+    /// directory is synced once.
+    ///
+    /// # Errors
+    /// As [`put_new`](Self::put_new). Some of the objects may then exist; a caller that gives up deletes them.
+    pub async fn put_all_new(&self, objects: Vec<(String, Bytes)>) -> Result<()> {
+        let written =
+            try_join_all(objects.into_iter().map(|(location, bytes)| self.put_unsynced(location, bytes)));
+        let directories: BTreeSet<PathBuf> = written.await?.into_iter().flatten().collect();
+        try_join_all(directories.into_iter().map(|directory| async move {
+            let shown = directory.display().to_string();
+            self.local.sync_directory(directory).await.map_err(|e| failed("sync", &shown, e))
+        }))
+        .await?;
+        Ok(())
+    }
+
+    /// Writes one object; returns the directory that is still to be synced, on a local disk.
+    async fn put_unsynced(&self, location: String, bytes: Bytes) -> Result<Option<PathBuf>> {
+        if Location::parse(&location)?.scheme() != "file" {
+            self.put_new(&location, bytes).await?;
+            return Ok(None);
+        }
+        let (_, path) = self.object_store(&location)?;
+        self.local.put_unsynced(&path, bytes).await.map(Some).map_err(|e| failed("write", &location, e))
+    }
+
+    /// Removes an object. That there is none is fine.
+    pub async fn delete(&self, location: &str) -> Result<()> {
+        let (store, path) = self.object_store(location)?;
+        match store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(failed("delete", location, e)),
+        }
+    }
+
+    /// The locations of all objects below the folder `prefix`, in order. None, when there is no such folder.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        let root = Location::parse(prefix)?.root();
+        let (store, path) = self.object_store(prefix)?;
+        let listed = store.list(Some(&path)).map_ok(|object| format!("{root}/{}", object.location));
+        let mut locations: Vec<String> = listed.try_collect().await.map_err(|e| failed("list", prefix, e))?;
+        locations.sort_unstable();
+        Ok(locations)
+    }
+
+    /// The same storage as the kernel's file interface. Its writes do not overwrite either.
+    pub fn file_io(&self) -> iceberg::io::FileIO {
+        kernel::file_io(self.clone())
+    }
+}
+
+/// What a store's failure means to a caller.
+fn failed(what: &str, location: &str, error: object_store::Error) -> Error {
+    use object_store::Error as E;
+    let of = |make: fn(String) -> Error, message: String| make(message).with("location", location);
+    match error {
+        E::NotFound { .. } => of(Error::not_found, format!("cannot {what}: there is no such object")),
+        E::AlreadyExists { .. } => {
+            of(Error::already_exists, format!("cannot {what}: the object exists already"))
+        }
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
+            of(Error::denied, format!("cannot {what}: access is denied")).with_source(error)
+        }
+        E::InvalidPath { .. } => {
+            of(Error::invalid, format!("cannot {what}: not an object's path")).with_source(error)
+        }
+        E::NotSupported { .. } | E::NotImplemented { .. } => {
+            of(Error::unsupported, format!("cannot {what}: the store does not support it")).with_source(error)
+        }
+        error if local::is_full(&error) => {
+            of(Error::exhausted, format!("cannot {what}: no space is left on the disk")).with_source(error)
+        }
+        error => of(Error::unavailable, format!("cannot {what}")).with_source(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

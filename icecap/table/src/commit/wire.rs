@@ -209,11 +209,12 @@ mod tests {
 
     #[test]
     fn the_bytes_of_create_append_and_drop_are_frozen() {
-        let create = request(Change::Create { metadata: b"{}".to_vec(), files: vec![file()], snapshot: true });
+        let create =
+            request(Change::Create { metadata: b"{}".to_vec(), files: vec![file()], snapshot: true });
         let append = request(Change::Append { files: vec![file()], schema_id: 1 });
-        insta::assert_snapshot!(hex(&create), @"");
-        insta::assert_snapshot!(hex(&append), @"");
-        insta::assert_snapshot!(hex(&request(Change::Drop)), @"");
+        insta::assert_snapshot!(hex(&create), @"010a1003968313fd968177a5f446fbb94a974210021a06494e5345525422470a0264621201741a100000000000000000000000000000000722046d61696e280a52240a027b7d121c121866696c653a2f2f2f742f646174612f612e7061727175657428011801");
+        insta::assert_snapshot!(hex(&append), @"010a1003968313fd968177a5f446fbb94a974210021a06494e5345525422430a0264621201741a100000000000000000000000000000000722046d61696e280a5a200a1c121866696c653a2f2f2f742f646174612f612e7061727175657428011002");
+        insta::assert_snapshot!(hex(&request(Change::Drop)), @"010a1003968313fd968177a5f446fbb94a974210021a06494e5345525422230a0264621201741a100000000000000000000000000000000722046d61696e280a6200");
         for request in [create, append, request(Change::Drop)] {
             assert_eq!(CommitRequest::decode(&request.encode()).unwrap(), request);
         }

@@ -1,0 +1,96 @@
+//! From bytes to tree and model, with every limit that a hostile file needs.
+
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use iceberg::spec::TableMetadata;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// The largest metadata file, inflated, in bytes. (A thousand snapshots make about one million.)
+pub const METADATA_MAX_BYTES: u64 = 64 << 20;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// The types of format version 3 that the kernel does not know.
+const UNKNOWN_TYPES: [&str; 4] = ["variant", "geometry", "geography", "unknown"];
+
+/// The JSON text of a metadata file.
+pub(super) fn inflated(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut json = Vec::new();
+    if bytes.starts_with(&GZIP) {
+        MultiGzDecoder::new(bytes)
+            .take(METADATA_MAX_BYTES + 1)
+            .read_to_end(&mut json)
+            .map_err(|e| Error::corrupt("metadata file is no gzip file").with_source(e))?;
+    } else {
+        json.extend_from_slice(bytes);
+    }
+    if json.len() as u64 > METADATA_MAX_BYTES {
+        return Err(Error::corrupt(format!("metadata file is larger than {METADATA_MAX_BYTES} bytes")));
+    }
+    Ok(json)
+}
+
+/// The gzip form of a metadata file.
+pub(super) fn deflated(json: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let written = encoder.write_all(json).and_then(|()| encoder.finish());
+    written.map_err(|e| Error::bug("metadata cannot be compressed").with_source(e))
+}
+
+/// The JSON tree. Nesting is limited to 128 levels by the JSON reader.
+pub(super) fn tree(json: &[u8]) -> Result<Value> {
+    let tree: Value = serde_json::from_slice(json)
+        .map_err(|e| Error::corrupt("metadata file is not JSON, or nested too deeply").with_source(e))?;
+    match tree.get("format-version").and_then(Value::as_i64) {
+        Some(1..=3) => Ok(tree),
+        Some(version) => Err(Error::unsupported(format!(
+            "format version {version} is not supported: Icecap knows 1, 2 and 3"
+        ))),
+        None => Err(Error::corrupt("metadata file has no format version")),
+    }
+}
+
+/// The kernel's model of a tree.
+pub(super) fn model(tree: &Value) -> Result<TableMetadata> {
+    TableMetadata::deserialize(tree).map_err(|error| match unknown_type(tree) {
+        Some((column, kind)) => Error::unsupported(format!("type {kind} is not supported yet"))
+            .with("column", column)
+            .with_source(error),
+        None => Error::corrupt("metadata file breaks the table specification").with_source(error),
+    })
+}
+
+/// What the model says in JSON; numbers and names compare with a tree's.
+pub(super) fn model_tree(metadata: &TableMetadata) -> Result<Value> {
+    serde_json::to_value(metadata).map_err(|e| Error::bug("metadata has no JSON form").with_source(e))
+}
+
+/// The first column, with its type, that the kernel cannot model.
+fn unknown_type(tree: &Value) -> Option<(String, String)> {
+    let schemas = tree.get("schemas").and_then(Value::as_array).into_iter().flatten();
+    schemas.chain(tree.get("schema")).find_map(|schema| unknown_in(schema, ""))
+}
+
+fn unknown_in(kind: &Value, name: &str) -> Option<(String, String)> {
+    if let Some(text) = kind.as_str() {
+        let base = text.split('(').next().unwrap_or(text).trim();
+        return UNKNOWN_TYPES.contains(&base).then(|| (name.to_owned(), text.to_owned()));
+    }
+    let fields = kind.get("fields").and_then(Value::as_array).into_iter().flatten();
+    let mut in_fields = fields.map(|field| {
+        let own = field.get("name").and_then(Value::as_str).unwrap_or("?");
+        let full = if name.is_empty() { own.to_owned() } else { format!("{name}.{own}") };
+        field.get("type").and_then(|kind| unknown_in(kind, &full))
+    });
+    in_fields.find_map(|found| found).or_else(|| {
+        ["element", "key", "value"]
+            .iter()
+            .find_map(|part| kind.get(part).and_then(|kind| unknown_in(kind, name)))
+    })
+}
