@@ -1,1 +1,166 @@
-//! stub
+//! The engine: settings and components in, statements run.
+//!
+//! [`Engine`] is what a process opens once: storage, catalog, commit client, executor. A [`Session`] runs
+//! statements in order. How a statement becomes a plan is [`sql`](crate::sql)'s and [`plan`](crate::plan)'s; here
+//! the steps are put in order: resolve, plan, begin, write, commit, tell. Nothing here publishes by itself.
+
+mod cancel;
+mod create;
+mod describe;
+mod insert;
+mod query;
+mod resolve;
+mod session;
+mod settings;
+mod summary;
+mod tables;
+mod write;
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use icecap_catalog_fn::Catalog;
+use icecap_commit_service::{CommitService, Settings as CommitSettings, SqliteStore};
+use icecap_table::catalog::TableCatalog;
+use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
+use icecap_table::commit::CommitClient;
+use icecap_table::location::{self, Policy};
+use icecap_table::storage::Storage;
+
+pub use cancel::Cancel;
+pub use session::{Session, StatementResult};
+pub use settings::EngineSettings;
+pub use summary::{DoneSummary, WriteSummary};
+
+use crate::dispatch::{Executor, InProcess, InProcessSettings};
+use crate::source::SourcePolicy;
+use crate::{Error, Result};
+
+/// The namespace of an unqualified name.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// Everything that statements run on. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    parts: Arc<Parts>,
+}
+
+pub(crate) struct Parts {
+    pub(crate) settings: EngineSettings,
+    pub(crate) warehouse: String,
+    pub(crate) catalog_name: String,
+    pub(crate) policy: Policy,
+    pub(crate) storage: Storage,
+    pub(crate) catalog: Arc<dyn TableCatalog>,
+    pub(crate) commit: Arc<dyn CommitClient>,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) planner: SessionState,
+    pub(crate) sources: SourcePolicy,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("warehouse", &self.parts.warehouse).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens a warehouse, making it (and its catalog) where it does not exist yet.
+    ///
+    /// # Errors
+    /// `Invalid` for settings that make no sense, `Unsupported` for a catalog or warehouse of a kind that is not
+    /// built yet, `Unavailable` when the directory or the catalog file cannot be opened.
+    pub async fn open(settings: EngineSettings) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
+        let warehouse = location::to_location(&settings.warehouse)?;
+        if !warehouse.starts_with("file:") {
+            return Err(Error::unsupported("warehouses other than local directories are not supported yet")
+                .with("warehouse", warehouse));
+        }
+        let storage = Storage::local();
+        let policy = Policy::new(&warehouse, &settings.allow_location)?;
+        let (path, catalog_name) = settings.catalog_file(&warehouse)?;
+        let store = SqliteStore::open(&path, &catalog_name, Arc::clone(&clock)).await?;
+        let parts = icecap_commit_service::Parts::embedded(
+            &store,
+            storage.clone(),
+            policy.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&ids),
+        );
+        let catalog = Catalog::new(store, storage.clone(), policy.clone(), Arc::clone(&parts.cache));
+        let default = CommitSettings::default();
+        let retry_timeout = settings.timeout.map_or(default.retry_timeout, |limit| limit.min(default.retry_timeout));
+        let commit = CommitService::new(parts, CommitSettings { retry_timeout, ..default });
+        Self::assemble(Components {
+            settings,
+            warehouse,
+            catalog_name,
+            policy,
+            storage,
+            catalog: Arc::new(catalog),
+            commit: Arc::new(commit),
+            clock,
+            ids,
+        })
+    }
+
+    fn assemble(components: Components) -> Result<Self> {
+        let Components { settings, warehouse, catalog_name, policy, storage, catalog, commit, clock, ids } =
+            components;
+        let threads = settings.threads()?;
+        let sources = SourcePolicy { allow_read: settings.allow_read.clone() };
+        let executor = InProcess::new(
+            storage.clone(),
+            InProcessSettings {
+                threads,
+                memory_bytes: settings.memory_bytes,
+                temp_dir: settings.temp_dir.clone(),
+                sources: sources.clone(),
+            },
+        )?;
+        let planner = executor.planner_state();
+        Ok(Self {
+            parts: Arc::new(Parts {
+                settings,
+                warehouse,
+                catalog_name,
+                policy,
+                storage,
+                catalog,
+                commit,
+                executor: Arc::new(executor),
+                clock,
+                ids,
+                planner,
+                sources,
+            }),
+        })
+    }
+
+    /// A session: its statements run one after another, numbered from 0 for their idempotency ids.
+    pub fn session(&self) -> Session {
+        Session::new(Arc::clone(&self.parts))
+    }
+}
+
+struct Components {
+    settings: EngineSettings,
+    warehouse: String,
+    catalog_name: String,
+    policy: Policy,
+    storage: Storage,
+    catalog: Arc<dyn TableCatalog>,
+    commit: Arc<dyn CommitClient>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+}
+
+/// An error of DataFusion's as what it means to an Icecap caller; errors of ours that travelled inside come out
+/// as they were.
+pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError) -> Error {
+    crate::plan::from_datafusion(error)
+}

@@ -56,6 +56,17 @@ impl WriteId {
     }
 }
 
+/// The hash of what a statement intends: its parts, each with its length, so that no two lists collide.
+pub fn intent_hash(parts: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"icecap.intent.v1\0");
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
+}
+
 fn uuid_of(digest: &[u8]) -> Uuid {
     let mut bytes = [0_u8; 16];
     bytes.copy_from_slice(&digest[..16]);

@@ -1,0 +1,74 @@
+//! Queries: table uses resolved to providers, a plan made, rows streamed under the statement's limits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::TableReference;
+use datafusion::datasource::{TableProvider, provider_as_source};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::sqlparser::ast::Query;
+use futures::StreamExt;
+
+use super::session::Run;
+use super::{StatementResult, from_datafusion};
+use crate::scan::IcebergTable;
+use crate::source;
+use crate::sql::plan::StatementContext;
+use crate::sql::resolve::resolve_tables;
+use crate::sql::{TableUse, TableUseKind};
+use crate::{Error, Result};
+
+impl Run {
+    /// Runs a query.
+    pub(super) async fn query(&self, query: &Query) -> Result<StatementResult> {
+        let logical = self.logical_plan(query).await?;
+        let physical = self.physical_plan(&logical).await?;
+        let stream = execute_stream(physical, self.parts.executor.task_context()).map_err(from_datafusion)?;
+        let schema = stream.schema();
+        let rows = futures::stream::unfold((stream, self.clone()), |(mut stream, run)| async move {
+            let next = run.limited(async { Ok(stream.next().await) }).await;
+            let item: Result<RecordBatch, DataFusionError> = match next {
+                Ok(None) => return None,
+                Ok(Some(batch)) => batch,
+                Err(error) => Err(DataFusionError::External(Box::new(error))),
+            };
+            Some((item, (stream, run)))
+        });
+        Ok(StatementResult::Rows(Box::pin(RecordBatchStreamAdapter::new(schema, rows))))
+    }
+
+    /// Plans a query over the tables as they are now: each table's snapshot is fixed here.
+    pub(super) async fn logical_plan(&self, query: &Query) -> Result<LogicalPlan> {
+        let mut query = query.clone();
+        let mut sources: HashMap<TableReference, Arc<dyn TableSource>> = HashMap::new();
+        for table_use in resolve_tables(&mut query)? {
+            let provider = self.provider(&table_use).await?;
+            sources.insert(table_use.reference, provider_as_source(provider));
+        }
+        StatementContext::new(&self.parts.planner, sources).plan_query(query)
+    }
+
+    async fn provider(&self, table_use: &TableUse) -> Result<Arc<dyn TableProvider>> {
+        match &table_use.kind {
+            TableUseKind::Table { version: Some(_), name } => {
+                Err(Error::unsupported(format!("time travel is not supported yet (table {name})")))
+            }
+            TableUseKind::Table { name, version: None } => {
+                let loaded = self.parts.load(name).await?;
+                Ok(Arc::new(IcebergTable::new(loaded, self.parts.storage.clone(), None)?))
+            }
+            TableUseKind::Function { name, args } => {
+                source::table_function(name, args, &self.parts.sources).await
+            }
+        }
+    }
+
+    /// Optimises a plan and makes it executable.
+    pub(super) async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        self.parts.planner.create_physical_plan(logical).await.map_err(from_datafusion)
+    }
+}

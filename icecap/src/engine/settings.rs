@@ -1,0 +1,126 @@
+//! What a user may set, as plain values.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use icecap_table::location::Location;
+
+use crate::{Error, Result};
+
+/// The settings of an [`Engine`](super::Engine).
+#[derive(Debug, Clone, Default)]
+pub struct EngineSettings {
+    /// The warehouse: a local directory (path or `file:///` URI).
+    pub warehouse: String,
+    /// The catalog: `sqlite:PATH`, with `?name=NAME` for another catalog name; by default `catalog.db` in the
+    /// warehouse.
+    pub catalog: Option<String>,
+    /// Upper bound of the memory that a statement's operators and writers may hold.
+    pub memory_bytes: Option<u64>,
+    /// Worker threads, and partitions of a plan; by default one per core.
+    pub threads: Option<usize>,
+    /// Where operators spill; by default the system's.
+    pub temp_dir: Option<PathBuf>,
+    /// How long one statement may take.
+    pub timeout: Option<Duration>,
+    /// Location prefixes outside the warehouse where tables may lie.
+    pub allow_location: Vec<String>,
+    /// Prefixes that `read_parquet` and `read_csv` are held to; anywhere when absent.
+    pub allow_read: Option<Vec<String>>,
+    /// Runs each statement at most once: the same token gives the recorded result.
+    pub token: Option<String>,
+}
+
+const MAX_THREADS: usize = 1024;
+
+impl EngineSettings {
+    /// Settings for a warehouse, everything else by default.
+    pub fn new(warehouse: impl Into<String>) -> Self {
+        Self { warehouse: warehouse.into(), ..Self::default() }
+    }
+
+    pub(crate) fn threads(&self) -> Result<usize> {
+        match self.threads {
+            Some(0) => Err(Error::invalid("--threads must be at least 1")),
+            Some(threads) if threads > MAX_THREADS => {
+                Err(Error::invalid(format!("--threads must be at most {MAX_THREADS}")))
+            }
+            Some(threads) => Ok(threads),
+            None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)),
+        }
+    }
+
+    /// The catalog's file and name.
+    pub(crate) fn catalog_file(&self, warehouse: &str) -> Result<(PathBuf, String)> {
+        const DEFAULT_NAME: &str = "icecap";
+        let Some(uri) = &self.catalog else {
+            let root = Location::parse(warehouse)?;
+            return Ok((PathBuf::from(root.path()).join("catalog.db"), DEFAULT_NAME.to_owned()));
+        };
+        let (kind, rest) = uri.split_once(':').ok_or_else(|| {
+            Error::invalid("a catalog is given as a URI, such as sqlite:/path/catalog.db").with("catalog", uri)
+        })?;
+        if kind != "sqlite" {
+            return Err(Error::unsupported(format!(
+                "catalogs of kind {kind} are not supported yet: use sqlite:PATH"
+            )));
+        }
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() {
+            return Err(Error::invalid("the catalog's path is empty").with("catalog", uri));
+        }
+        let mut name = DEFAULT_NAME.to_owned();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("name", value)) if !value.is_empty() => value.clone_into(&mut name),
+                _ => {
+                    return Err(Error::invalid("unknown catalog option: only name=NAME is known")
+                        .with("option", pair));
+                }
+            }
+        }
+        Ok((PathBuf::from(path), name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(uri: &str) -> Result<(PathBuf, String)> {
+        let settings = EngineSettings { catalog: Some(uri.into()), ..EngineSettings::new("w") };
+        settings.catalog_file("file:///w")
+    }
+
+    #[test]
+    fn a_catalog_uri_names_a_file_and_perhaps_a_name() {
+        assert_eq!(catalog("sqlite:/x/c.db").unwrap(), ("/x/c.db".into(), "icecap".into()));
+        assert_eq!(catalog("sqlite:///x/c.db?name=prod").unwrap(), ("/x/c.db".into(), "prod".into()));
+        assert_eq!(
+            EngineSettings::new("w").catalog_file("file:///w").unwrap(),
+            ("/w/catalog.db".into(), "icecap".into())
+        );
+    }
+
+    #[test]
+    fn wrong_catalogs_are_refused_by_kind() {
+        use icecap_table::ErrorKind::{Invalid, Unsupported};
+        for (uri, kind) in [
+            ("c.db", Invalid),
+            ("dynamodb:t", Unsupported),
+            ("sqlite:", Invalid),
+            ("sqlite:c?colour=red", Invalid),
+        ] {
+            assert_eq!(catalog(uri).unwrap_err().kind(), kind, "{uri}");
+        }
+    }
+
+    #[test]
+    fn threads_are_bounded() {
+        let with = |threads| EngineSettings { threads: Some(threads), ..EngineSettings::new("w") };
+        assert!(with(0).threads().is_err());
+        assert!(with(100_000).threads().is_err());
+        assert_eq!(with(3).threads().unwrap(), 3);
+    }
+}

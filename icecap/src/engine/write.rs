@@ -1,0 +1,225 @@
+//! The way of every write: begin in the ledger, do the work, commit, and clean up after what certainly failed.
+//!
+//! Files are deleted only after the write is fenced: a failed call alone proves nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use icecap_table::commit::{
+    BeginWrite, Begun, CommitOutcome, CommitRequest, Committed, StatementKind, TableChange, WriteState,
+};
+use icecap_table::id::WriteId;
+use icecap_table::{Applied, ErrorKind};
+use uuid::Uuid;
+
+use super::session::Run;
+use super::{Parts, StatementResult, WriteSummary};
+use crate::{Error, Result};
+
+/// How long a write without a sign of life counts as alive.
+const HEARTBEAT_BOUND: Duration = Duration::from_secs(60);
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+/// How many fenced tries under one token are looked through for the first that may still commit.
+const MAX_TOKEN_RETRIES: u32 = 1000;
+
+/// What a write declares before it starts.
+pub(super) struct Intent {
+    pub(super) kind: StatementKind,
+    /// What it writes to, as the statement names it: part of the intent's hash.
+    pub(super) target: String,
+    /// The snapshot that it reads, so that it does not expire meanwhile.
+    pub(super) bases: Vec<(Uuid, i64)>,
+    /// Where it uploads.
+    pub(super) prefixes: Vec<String>,
+}
+
+/// A write that the ledger holds as active.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ActiveWrite {
+    pub(super) id: WriteId,
+    pub(super) round: u32,
+}
+
+impl Run {
+    /// Runs a write. `work` gets the active write and returns its changes; this publishes them.
+    ///
+    /// # Errors
+    /// `Cancelled` and `Exhausted` only before the swap was sent; `CommitStateUnknown` when its answer was lost.
+    pub(super) async fn write<W>(
+        &self,
+        intent: Intent,
+        work: impl FnOnce(ActiveWrite) -> W,
+    ) -> Result<StatementResult>
+    where
+        W: Future<Output = Result<Vec<TableChange>>>,
+    {
+        let (write, begun) = self.begin(&intent).await?;
+        let round = match begun {
+            Begun::Committed(committed) => return Ok(self.written(&committed)),
+            Begun::Active { round } => round,
+        };
+        let active = ActiveWrite { id: write, round };
+        let heartbeat = Heartbeat::start(Arc::clone(&self.parts), active);
+        let result = match self.limited(work(active)).await {
+            Ok(changes) => self.publish(active, intent.kind, changes).await,
+            Err(error) => Err(error),
+        };
+        drop(heartbeat);
+        match result {
+            Ok(committed) => Ok(self.written(&committed)),
+            Err(error) => self.clean_up(active, &intent, error).await,
+        }
+    }
+
+    /// For a write that could not be planned. Under a token it may have been published before (and what it needs
+    /// may be gone since), so the ledger is asked; else `error` it is.
+    pub(super) async fn replay_or(
+        &self,
+        kind: StatementKind,
+        target: String,
+        error: Error,
+    ) -> Result<StatementResult> {
+        if self.parts.settings.token.is_none() {
+            return Err(error);
+        }
+        let intent = Intent { kind, target, bases: Vec::new(), prefixes: Vec::new() };
+        match self.begin(&intent).await? {
+            (_, Begun::Committed(committed)) => Ok(self.written(&committed)),
+            (id, Begun::Active { round }) => {
+                self.parts.commit.abandon(id, round).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&self, intent: &Intent) -> Result<(WriteId, Begun)> {
+        for retry in 0..MAX_TOKEN_RETRIES {
+            let id = match &self.parts.settings.token {
+                Some(token) => WriteId::from_token(token, self.ordinal, retry),
+                None => WriteId::new(self.parts.ids.uuid()),
+            };
+            let begin = BeginWrite {
+                write_id: id,
+                kind: intent.kind,
+                intent_hash: self.intent_hash(intent),
+                deadline_ms: self.parts.deadline_ms(),
+                bases: intent.bases.clone(),
+                prefixes: intent.prefixes.clone(),
+            };
+            match self.limited(self.parts.commit.begin(begin)).await {
+                Ok(begun) => return Ok((id, begun)),
+                Err(error) if error.kind() == ErrorKind::Fenced && self.parts.settings.token.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::fenced(format!(
+            "{MAX_TOKEN_RETRIES} tries under this token were fenced: use another --id"
+        )))
+    }
+
+    fn intent_hash(&self, intent: &Intent) -> [u8; 32] {
+        icecap_table::id::intent_hash(&[intent.kind.as_str(), &self.text, &intent.target])
+    }
+
+    async fn publish(&self, write: ActiveWrite, kind: StatementKind, changes: Vec<TableChange>) -> Result<Committed> {
+        let request = CommitRequest { write_id: write.id, round: write.round, kind, changes };
+        match self.parts.commit.commit(request).await? {
+            CommitOutcome::Committed(committed) => Ok(committed),
+            CommitOutcome::Conflict { why } => Err(Error::conflict(format!("the statement lost a race: {why}; run it again"))),
+            CommitOutcome::Rejected { requirement } => Err(rejected(kind, &requirement)),
+        }
+    }
+
+    /// Fences a failed write, then deletes what it uploaded. When the ledger shows that it did commit, it did.
+    async fn clean_up(
+        &self,
+        write: ActiveWrite,
+        intent: &Intent,
+        error: Error,
+    ) -> Result<StatementResult> {
+        if error.applied() == Applied::Unknown || error.kind() == ErrorKind::Fenced {
+            return Err(self.advise(write, error));
+        }
+        match self.parts.commit.abandon(write.id, write.round).await {
+            Ok(WriteState::Committed(committed)) => Ok(self.written(&committed)),
+            Ok(WriteState::Fenced) => {
+                self.parts.delete_staged(write.id, &intent.prefixes).await;
+                Err(error)
+            }
+            // Still active under another round, or no answer: its files are not ours to delete.
+            Ok(WriteState::Active { .. }) | Err(_) => Err(error),
+        }
+    }
+
+    fn written(&self, committed: &Committed) -> StatementResult {
+        StatementResult::Written(WriteSummary::of(committed, self.started.elapsed()))
+    }
+
+    fn advise(&self, write: ActiveWrite, error: Error) -> Error {
+        if error.kind() != ErrorKind::CommitStateUnknown {
+            return error;
+        }
+        let advice = match &self.parts.settings.token {
+            Some(token) => format!("run the same statements again with --id {token} to learn the outcome"),
+            None => "look for this write id in the table's snapshot summaries (icecap.write-id)".to_owned(),
+        };
+        error.with("write", write.id.to_string()).with("advice", advice)
+    }
+}
+
+fn rejected(kind: StatementKind, requirement: &str) -> Error {
+    match kind {
+        StatementKind::CreateTable | StatementKind::CreateTableAsSelect => {
+            Error::already_exists(requirement.to_owned())
+        }
+        _ => Error::conflict(requirement.to_owned()),
+    }
+}
+
+
+impl Parts {
+    fn deadline_ms(&self) -> i64 {
+        let bound = i64::try_from(HEARTBEAT_BOUND.as_millis()).unwrap_or(i64::MAX);
+        self.clock.now_ms().saturating_add(bound)
+    }
+
+    /// Deletes the files whose base names begin with the write's id. What cannot be deleted stays an orphan with a
+    /// known name.
+    async fn delete_staged(&self, write: WriteId, prefixes: &[String]) {
+        let wanted = write.to_string();
+        for prefix in prefixes {
+            let Ok(locations) = self.storage.list(prefix).await else { continue };
+            for location in locations {
+                let base_name = location.rsplit('/').next().unwrap_or_default();
+                if base_name.starts_with(&wanted)
+                    && let Err(error) = self.storage.delete(&location).await
+                {
+                    tracing::warn!(%location, %error, "a staged file of a failed write was left behind");
+                }
+            }
+        }
+    }
+}
+
+/// Says that a write is alive while it is held.
+struct Heartbeat(tokio::task::JoinHandle<()>);
+
+impl Heartbeat {
+    fn start(parts: Arc<Parts>, write: ActiveWrite) -> Self {
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(HEARTBEAT_EVERY).await;
+                if let Err(error) = parts.commit.heartbeat(write.id, write.round, parts.deadline_ms()).await {
+                    // The commit will be refused if it matters; until then the work goes on.
+                    tracing::warn!(write = %write.id, %error, "heartbeat failed");
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

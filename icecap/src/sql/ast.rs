@@ -1,0 +1,253 @@
+//! The statements that Icecap runs, as data. Queries and expressions inside are sqlparser's own.
+
+use std::fmt;
+
+use datafusion::common::TableReference;
+use datafusion::sql::sqlparser::ast::Query;
+use icecap_table::iceberg::spec::{Transform, Type};
+
+/// One statement of a script.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParsedStatement {
+    /// The statement as it was written, without the `;` and without surrounding white space.
+    pub text: String,
+    /// What it says.
+    pub statement: Statement,
+}
+
+/// A statement.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Statement {
+    /// A query: `SELECT`, `WITH`, `VALUES` or `TABLE`.
+    Query(Box<Query>),
+    /// `CREATE TABLE`, with or without a query.
+    CreateTable(Box<CreateTable>),
+    /// `DROP TABLE [IF EXISTS] name [PURGE]`.
+    DropTable {
+        /// The table.
+        name: Name,
+        /// Whether an absent table is no error.
+        if_exists: bool,
+        /// Whether the files are removed too.
+        purge: bool,
+    },
+    /// `CREATE {DATABASE | SCHEMA | NAMESPACE}`.
+    CreateNamespace {
+        /// The namespace.
+        name: Name,
+        /// Whether an existing namespace is no error.
+        if_not_exists: bool,
+        /// The comment.
+        comment: Option<String>,
+        /// Where tables go by default.
+        location: Option<String>,
+        /// `WITH DBPROPERTIES`, in the order written.
+        properties: Vec<(String, String)>,
+    },
+    /// `DROP {DATABASE | SCHEMA | NAMESPACE} [IF EXISTS] name [RESTRICT | CASCADE]`.
+    DropNamespace {
+        /// The namespace.
+        name: Name,
+        /// Whether an absent namespace is no error.
+        if_exists: bool,
+        /// Whether its tables are dropped with it.
+        cascade: bool,
+    },
+    /// `INSERT INTO`.
+    Insert(Box<Insert>),
+    /// `SHOW TABLES [{IN | FROM} namespace] [[LIKE] 'pattern']`.
+    ShowTables {
+        /// The namespace, when one is named.
+        namespace: Option<Name>,
+        /// Which names: see [`matches_pattern`](crate::sql::names::matches_pattern).
+        pattern: Option<String>,
+    },
+    /// `SHOW {NAMESPACES | DATABASES | SCHEMAS} [[LIKE] 'pattern']`.
+    ShowNamespaces {
+        /// Which names: see [`matches_pattern`](crate::sql::names::matches_pattern).
+        pattern: Option<String>,
+    },
+    /// `{DESCRIBE | DESC} [TABLE | EXTENDED | FORMATTED] name`.
+    Describe {
+        /// The table.
+        name: Name,
+        /// Whether properties are asked for too (`EXTENDED` or `FORMATTED`).
+        extended: bool,
+    },
+}
+
+/// A dotted name as it was written, of one part or more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Name(pub Vec<NamePart>);
+
+/// One part of a dotted name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NamePart {
+    /// The text, quotes removed, case as written.
+    pub value: String,
+    /// Whether it was quoted, with double quotes or backticks.
+    pub quoted: bool,
+}
+
+/// `CREATE TABLE`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateTable {
+    /// The table.
+    pub name: Name,
+    /// Whether an existing table is no error.
+    pub if_not_exists: bool,
+    /// The columns; empty when a query gives them.
+    pub columns: Vec<ColumnDef>,
+    /// The partition fields, in order.
+    pub partitioning: Vec<PartitionTerm>,
+    /// `LOCATION`, or the `location` property of Athena's CTAS.
+    pub location: Option<String>,
+    /// The table's comment.
+    pub comment: Option<String>,
+    /// Properties in the order written, keys as written.
+    pub properties: Vec<(String, String)>,
+    /// Whether Athena's spelling was used (`TBLPROPERTIES ('table_type'=…)` or `WITH (…)`), so that its
+    /// property names mean what Athena means.
+    pub athena: bool,
+    /// The query of a CTAS.
+    pub query: Option<Box<Query>>,
+    /// Whether the query's rows are stored: false after `WITH NO DATA`.
+    pub with_data: bool,
+}
+
+/// A column of `CREATE TABLE`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnDef {
+    /// The name: lower-case unless quoted.
+    pub name: String,
+    /// The type; ids inside are placeholders, to be assigned with the table's schema.
+    pub ty: Type,
+    /// Whether NULL is refused.
+    pub required: bool,
+    /// The comment.
+    pub comment: Option<String>,
+}
+
+/// A term of `PARTITIONED BY`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionTerm {
+    /// The source column as written (lower-case unless quoted), dotted for a nested field.
+    pub column: String,
+    /// What is done to its value.
+    pub transform: Transform,
+}
+
+/// `INSERT INTO`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Insert {
+    /// The target.
+    pub table: Name,
+    /// The column list; empty when there is none.
+    pub columns: Vec<NamePart>,
+    /// Whether source columns find their target by name.
+    pub by_name: bool,
+    /// The rows.
+    pub source: Box<Query>,
+}
+
+/// A table or table function that a query reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableUse {
+    /// What the rewritten query calls it: under this key its source is given to
+    /// [`StatementContext`](crate::sql::plan::StatementContext).
+    pub reference: TableReference,
+    /// What it is.
+    pub kind: TableUseKind,
+}
+
+/// What a [`TableUse`] is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TableUseKind {
+    /// A table.
+    Table {
+        /// Its name as written.
+        name: Name,
+        /// The version asked for.
+        version: Option<VersionSpec>,
+    },
+    /// A table function such as `read_parquet('a.parquet')`.
+    Function {
+        /// The function's name, lower-case.
+        name: String,
+        /// The arguments: a name (lower-case) for `name => value`, and the value.
+        args: Vec<(Option<String>, Value)>,
+    },
+}
+
+/// A version of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VersionSpec {
+    /// A snapshot id.
+    Snapshot(i64),
+    /// A branch or tag.
+    Reference(String),
+    /// The state at a time, in microseconds since 1970 in UTC.
+    TimestampMicros(i64),
+}
+
+/// A constant argument of a table function.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `NULL`.
+    Null,
+    /// `TRUE` or `FALSE`.
+    Boolean(bool),
+    /// A number as written.
+    Number(String),
+    /// A string.
+    String(String),
+    /// `ARRAY['a', 'b']`.
+    List(Vec<Value>),
+}
+
+impl NamePart {
+    /// An unquoted part.
+    pub fn unquoted(value: impl Into<String>) -> Self {
+        Self { value: value.into(), quoted: false }
+    }
+
+    /// A quoted part.
+    pub fn quoted(value: impl Into<String>) -> Self {
+        Self { value: value.into(), quoted: true }
+    }
+
+    /// What a new thing of this name is called: lower-case unless quoted.
+    pub fn normalised(&self) -> String {
+        if self.quoted { self.value.clone() } else { self.value.to_lowercase() }
+    }
+}
+
+impl Name {
+    /// What a new thing of this name is called, part by part: lower-case unless quoted.
+    pub fn normalised(&self) -> Vec<String> {
+        self.0.iter().map(NamePart::normalised).collect()
+    }
+}
+
+impl fmt::Display for NamePart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.quoted {
+            write!(f, "\"{}\"", self.value.replace('"', "\"\""))
+        } else {
+            f.write_str(&self.value)
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, part) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(".")?;
+            }
+            write!(f, "{part}")?;
+        }
+        Ok(())
+    }
+}

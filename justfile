@@ -1,0 +1,34 @@
+# Recipes for daily work. `just` lists them. Nothing here is needed to use Icecap: README has the two commands.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+_list:
+    @just --list
+
+# Everything that must hold before a change lands (what CI runs)
+test:
+    scripts/test
+
+# Format and lint only
+check:
+    cargo fmt --all --check
+    . scripts/env; cargo clippy --locked --profile ci --workspace --all-targets -- -D warnings
+
+# Unit tests of one package
+unit package:
+    . scripts/env; cargo test --profile ci --package {{ package }}
+
+# The conformance suite alone; FILTER selects tests
+conformance filter="":
+    scripts/setup-readers
+    . scripts/env; cargo build --profile ci --package icecap-cli
+    . scripts/env; cargo test --profile ci --package icecap-conformance -- {{ filter }}
+
+# The flights example
+flights:
+    examples/flights/run
+
+# The binary that users get: thin LTO, stripped (about 40 minutes from nothing on two cores)
+dist:
+    . scripts/env; cargo build --locked --profile dist --package icecap-cli
+    . scripts/env; ls -l "$CARGO_TARGET_DIR/dist/icecap"
