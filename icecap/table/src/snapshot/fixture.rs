@@ -38,15 +38,23 @@ pub(crate) fn schema() -> Schema {
         .unwrap()
 }
 
-pub(crate) fn new_table(location: &str, format_version: FormatVersion, properties: &[(&str, &str)]) -> NewTable {
-    let spec = UnboundPartitionSpec::builder().add_partition_field(2, "part", Transform::Identity).unwrap().build();
+pub(crate) fn new_table(
+    location: &str,
+    format_version: FormatVersion,
+    properties: &[(&str, &str)],
+) -> NewTable {
+    let spec =
+        UnboundPartitionSpec::builder().add_partition_field(2, "part", Transform::Identity).unwrap().build();
     NewTable {
         uuid: Uuid::from_u128(7),
         location: location.to_owned(),
         schema: schema(),
         partition_spec: spec,
         sort_order: None,
-        properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<HashMap<_, _>>(),
+        properties: properties
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect::<HashMap<_, _>>(),
         format_version,
         now_ms: START_MS,
     }
@@ -88,7 +96,11 @@ impl TestTable {
         file
     }
 
-    pub(crate) fn request<'a>(&'a self, operation: Operation, added: &'a [StagedFile]) -> SnapshotRequest<'a> {
+    pub(crate) fn request<'a>(
+        &'a self,
+        operation: Operation,
+        added: &'a [StagedFile],
+    ) -> SnapshotRequest<'a> {
         SnapshotRequest {
             document: &self.document,
             write_id: self.write_id(),
@@ -107,7 +119,8 @@ impl TestTable {
     /// Applies a produced snapshot and stores the metadata file.
     pub(crate) async fn commit(&mut self, produced: ProducedSnapshot) {
         self.document = self.document.apply(produced.updates, Some(&self.location), START_MS).unwrap();
-        self.location = self.document.next_location(Some(&self.location), Uuid::from_u128(u128::from(self.writes) + 1));
+        self.location =
+            self.document.next_location(Some(&self.location), Uuid::from_u128(u128::from(self.writes) + 1));
         self.storage.put_new(&self.location, self.document.to_bytes().unwrap()).await.unwrap();
         self.writes += 1;
     }

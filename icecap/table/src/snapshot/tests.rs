@@ -44,7 +44,10 @@ async fn appends_build_on_each_other() {
         let snapshot = &produced.snapshot;
         assert_eq!(one.parent_snapshot_id(), None);
         assert_eq!((one.sequence_number(), one.schema_id()), (1, Some(0)));
-        assert_eq!(one.snapshot_id(), WriteId::from_token("test", 0, 0).derive_snapshot_id("main", Uuid::from_u128(7), "main", 0));
+        assert_eq!(
+            one.snapshot_id(),
+            WriteId::from_token("test", 0, 0).derive_snapshot_id("main", Uuid::from_u128(7), "main", 0)
+        );
         assert_eq!(snapshot.parent_snapshot_id(), Some(one.snapshot_id()));
         assert_eq!(snapshot.sequence_number(), 2);
         // The clock stood still; the table's time did not.
@@ -126,12 +129,18 @@ async fn a_removed_file_is_told_once_and_the_rest_keeps_what_it_had() {
         let d = [table.staged("d", Some("x"), 22, 3).await];
         let snapshot = table.overwrite(&d, &[removed(&ab[0])]).await.unwrap().snapshot;
         let said = summary(&snapshot);
-        assert_eq!((said["deleted-data-files"], said["deleted-records"], said["removed-files-size"]), ("1", "10", "20"));
+        assert_eq!(
+            (said["deleted-data-files"], said["deleted-records"], said["removed-files-size"]),
+            ("1", "10", "20")
+        );
         assert_eq!((said["total-data-files"], said["total-records"]), ("3", "15"));
         let files = live(&table).await;
         assert!(!files.contains_key(&ab[0].path));
         let kept = &files[&ab[1].path];
-        assert_eq!((kept.status, kept.sequence_number, kept.file_sequence_number), (ManifestStatus::Existing, 1, Some(1)));
+        assert_eq!(
+            (kept.status, kept.sequence_number, kept.file_sequence_number),
+            (ManifestStatus::Existing, 1, Some(1))
+        );
         if version == FormatVersion::V3 {
             let ids = [&ab[1], &c[0], &d[0]].map(|file| files[&file.path].first_row_id);
             assert_eq!(ids, [Some(10), Some(15), Some(22)]);
@@ -161,7 +170,10 @@ async fn deletion_vectors_are_added_and_replaced_by_their_place() {
     let one = staged_vector(&table, "v1", &data[0], 2).await;
     let snapshot = table.overwrite(std::slice::from_ref(&one), &[]).await.unwrap().snapshot;
     let said = summary(&snapshot);
-    assert_eq!((said["added-delete-files"], said["added-dvs"], said["added-position-deletes"]), ("1", "1", "2"));
+    assert_eq!(
+        (said["added-delete-files"], said["added-dvs"], said["added-position-deletes"]),
+        ("1", "1", "2")
+    );
     assert!(!said.contains_key("added-position-delete-files"));
     assert_sound(&table).await;
     let two = staged_vector(&table, "v2", &data[0], 3).await;
@@ -172,7 +184,10 @@ async fn deletion_vectors_are_added_and_replaced_by_their_place() {
     // The refused attempt left no manifests under the names of this one.
     let snapshot = snapshot.unwrap().snapshot;
     let said = summary(&snapshot);
-    assert_eq!((said["removed-dvs"], said["removed-position-deletes"], said["total-position-deletes"]), ("1", "2", "3"));
+    assert_eq!(
+        (said["removed-dvs"], said["removed-position-deletes"], said["total-position-deletes"]),
+        ("1", "2", "3")
+    );
     assert_eq!(said["total-delete-files"], "1");
     assert_sound(&table).await;
 }
@@ -225,11 +240,15 @@ async fn what_does_not_fit_is_refused() {
         (change(|f| f.partition.clear()), ErrorKind::Invalid, "0 values"),
         (change(|f| f.partition = vec![Some(vec![0xff])]), ErrorKind::Corrupt, "no value of type string"),
         (change(|f| drop(f.lower_bounds.insert(1, vec![1]))), ErrorKind::Corrupt, "1 bytes"),
-        (change(|f| drop(f.lower_bounds.insert(1, 100_i64.to_le_bytes().to_vec()))), ErrorKind::Corrupt, "above"),
+        (
+            change(|f| drop(f.lower_bounds.insert(1, 100_i64.to_le_bytes().to_vec()))),
+            ErrorKind::Corrupt,
+            "above",
+        ),
         (change(|f| drop(f.upper_bounds.insert(5, vec![1]))), ErrorKind::Invalid, "no column 5"),
-        (change(|f| drop(f.value_counts.insert(-1, 1))), ErrorKind::Invalid, "no column -1"),
-        (change(|f| drop(f.null_counts.insert(1, 11))), ErrorKind::Invalid, "more NULLs"),
-        (change(|f| drop(f.column_sizes.insert(1, u64::MAX))), ErrorKind::Invalid, "out of range"),
+        (change(|f| f.value_counts.extend([(-1, 1)])), ErrorKind::Invalid, "no column -1"),
+        (change(|f| f.null_counts.extend([(1, 11)])), ErrorKind::Invalid, "more NULLs"),
+        (change(|f| f.column_sizes.extend([(1, u64::MAX)])), ErrorKind::Invalid, "out of range"),
         (change(|f| f.record_count = u64::MAX), ErrorKind::Invalid, "record count"),
         (change(|f| f.file_size_bytes = 0), ErrorKind::Invalid, "size"),
         (change(|f| f.split_offsets = vec![4, 4]), ErrorKind::Invalid, "split offset"),
