@@ -271,14 +271,14 @@ async fn what_does_not_fit_is_refused() {
         f.referenced_data_file = Some("x".into());
         f.content_range = Some((0, 1));
     });
-    let as_append = prepare(&table.storage, table.request(Operation::Append, &[vector.clone()])).await;
+    let as_append = prepare(&table.storage, table.request(Operation::Append, std::slice::from_ref(&vector))).await;
     assert_eq!(as_append.unwrap_err().kind(), ErrorKind::Bug);
     let as_delta = prepare(&table.storage, table.request(Operation::Delete, &[vector])).await.unwrap_err();
     assert!(as_delta.to_string().contains("format version 3"), "{as_delta}");
     let request = SnapshotRequest { schema_id: 3, ..table.request(Operation::Append, &[]) };
     assert_eq!(prepare(&table.storage, request).await.unwrap_err().kind(), ErrorKind::NotFound);
     // The same write twice.
-    table.append(&[good.clone()]).await;
+    table.append(std::slice::from_ref(&good)).await;
     table.writes -= 1;
     let error = prepare(&table.storage, table.request(Operation::Append, &[good])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);

@@ -22,16 +22,19 @@ async fn table(version: FormatVersion) -> TestTable {
 async fn edited(table: &TestTable, edit: impl FnOnce(&mut Value)) -> String {
     let mut tree = table.document.tree().clone();
     edit(&mut tree);
-    let location =
-        format!("{}/metadata/edited-{}.json", table.document.metadata().location(), tree.to_string().len());
+    let folder = format!("{}/metadata", table.document.metadata().location());
+    let number = table.storage.list(&folder).await.unwrap().len();
+    let location = format!("{folder}/edited-{number}.json");
     table.storage.put_new(&location, Bytes::from(tree.to_string())).await.unwrap();
     check_table(&table.storage, &location).await.join("\n")
 }
 
+type Edit = fn(&mut Value);
+
 #[tokio::test]
 async fn wrong_numbers_in_the_metadata_file_are_found() {
     let table = table(FormatVersion::V3).await;
-    let cases: [(fn(&mut Value), &str); 7] = [
+    let cases: [(Edit, &str); 7] = [
         (|t| t["snapshots"][1]["sequence-number"] = 1.into(), "share sequence number 1"),
         (
             |t| t["snapshots"][1]["summary"]["total-records"] = "21".into(),
