@@ -160,7 +160,10 @@ fn changes_without_a_snapshot_take_the_given_time() {
     let rolled = base.apply(vec![back], None, 1_800_000_000_000).unwrap();
     assert_eq!(rolled.metadata().last_updated_ms(), 1_800_000_000_000);
     assert_eq!(rolled.metadata().history().last().unwrap().timestamp_ms(), 1_800_000_000_000);
-    assert_eq!(rolled.tree()["refs"]["main"], json!({"snapshot-id": 10, "type": "branch", "x-ref": true}));
+    assert_eq!(
+        rolled.tree()["refs"]["main"],
+        json!({"snapshot-id": 10, "type": "branch", "x-ref": true})
+    );
 }
 
 #[test]
@@ -173,7 +176,7 @@ fn compressed_files_are_read_and_written_where_the_table_says_so() {
     let document = parse(&tree).unwrap();
     let bytes = document.to_bytes().unwrap();
     assert_eq!(bytes[..2], [0x1f, 0x8b]);
-    assert_eq!(TableDocument::parse(&bytes).unwrap().tree(), &tree);
+    assert_eq!(TableDocument::parse(&bytes).unwrap().tree(), tree);
     let uuid = Uuid::from_u128(1);
     assert_eq!(
         document.next_location(None, uuid),
@@ -261,7 +264,7 @@ fn new_tables_have_fresh_ids_and_the_given_time() {
         .unwrap()
         .build();
     let document = TableDocument::create(new).unwrap();
-    let tree = document.tree();
+    let tree = &document.tree();
     assert_eq!(
         tree["schemas"],
         json!([{"schema-id": 0, "type": "struct", "fields": [
@@ -282,7 +285,10 @@ fn new_tables_have_fresh_ids_and_the_given_time() {
     assert_eq!(tree["location"], "file:///w/t");
     assert_eq!(parse(tree).unwrap().metadata(), document.metadata());
     let third = TableDocument::create(new_table("file:///w/t", FormatVersion::V3, &[])).unwrap();
-    assert_eq!((third.tree()["format-version"].clone(), third.metadata().next_row_id()), (json!(3), 0));
+    assert_eq!(
+        (third.tree()["format-version"].clone(), third.metadata().next_row_id()),
+        (json!(3), 0)
+    );
 }
 
 #[test]
@@ -324,7 +330,7 @@ proptest! {
                 _ => vec![TableUpdate::RemoveSnapshots { snapshot_ids: vec![10] }],
             };
             document = document.apply(updates, Some(&format!("file:/w/n{n}.json")), 0).unwrap();
-            let again = parse(document.tree()).unwrap();
+            let again = parse(&document.tree()).unwrap();
             prop_assert_eq!(again.metadata(), document.metadata());
         }
         let (tree, before) = (document.tree(), foreign());

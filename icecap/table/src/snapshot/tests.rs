@@ -109,7 +109,7 @@ async fn the_totals_of_a_parent_without_any_are_counted() {
     let file = [table.staged("a", Some("x"), 0, 10).await];
     table.append(&file).await;
     // As an engine that writes no totals would have left it.
-    let mut tree = table.document.tree().clone();
+    let mut tree = table.document.tree();
     tree["snapshots"][0]["summary"] = serde_json::json!({"operation": "append"});
     table.document = TableDocument::parse(tree.to_string().as_bytes()).unwrap();
     let file = [table.staged("b", Some("x"), 10, 4).await];
@@ -271,7 +271,8 @@ async fn what_does_not_fit_is_refused() {
         f.referenced_data_file = Some("x".into());
         f.content_range = Some((0, 1));
     });
-    let as_append = prepare(&table.storage, table.request(Operation::Append, std::slice::from_ref(&vector))).await;
+    let as_append =
+        prepare(&table.storage, table.request(Operation::Append, std::slice::from_ref(&vector))).await;
     assert_eq!(as_append.unwrap_err().kind(), ErrorKind::Bug);
     let as_delta = prepare(&table.storage, table.request(Operation::Delete, &[vector])).await.unwrap_err();
     assert!(as_delta.to_string().contains("format version 3"), "{as_delta}");
@@ -287,7 +288,7 @@ async fn what_does_not_fit_is_refused() {
 #[tokio::test]
 async fn tables_of_version_1_and_lost_manifests_are_named() {
     let mut table = TestTable::create(FormatVersion::V2, &[]).await;
-    let mut tree = table.document.tree().clone();
+    let mut tree = table.document.tree();
     tree["format-version"] = 1.into();
     tree["schema"] = tree["schemas"][0].clone();
     tree["partition-spec"] = tree["partition-specs"][0]["fields"].clone();

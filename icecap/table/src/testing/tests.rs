@@ -20,7 +20,7 @@ async fn table(version: FormatVersion) -> TestTable {
 
 /// What is said of the table after its metadata file was edited by hand.
 async fn edited(table: &TestTable, edit: impl FnOnce(&mut Value)) -> String {
-    let mut tree = table.document.tree().clone();
+    let mut tree = table.document.tree();
     edit(&mut tree);
     let folder = format!("{}/metadata", table.document.metadata().location());
     let number = table.storage.list(&folder).await.unwrap().len();
