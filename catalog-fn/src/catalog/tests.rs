@@ -11,8 +11,12 @@ use super::*;
 async fn open(folder: &Path) -> (World, Parts, Catalog) {
     let world = World::open(folder).await.unwrap();
     let parts = world.parts();
-    let catalog =
-        Catalog::new(world.store.clone(), world.storage.clone(), world.policy.clone(), Arc::clone(&parts.cache));
+    let catalog = Catalog::new(
+        world.store.clone(),
+        world.storage.clone(),
+        world.policy.clone(),
+        Arc::clone(&parts.cache),
+    );
     (world, parts, catalog)
 }
 

@@ -15,12 +15,13 @@ use icecap_table::iceberg::spec::{
 use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::location::{self, Policy};
 use icecap_table::metadata::{NewTable, TableDocument};
+use icecap_table::snapshot::load_manifest_list;
 use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
 
 use crate::pointer::Publisher as _;
 use crate::pointer::sqlite::SqliteStore;
-use crate::service::{CommitService, Parts, Settings};
+use crate::service::{CommitService, CommitServiceSettings, Parts};
 
 /// An embedded warehouse: `catalog.db` and tables of one `bigint` column in one folder.
 #[derive(Debug, Clone)]
@@ -73,7 +74,7 @@ impl World {
 
     /// A service over it.
     pub fn service(&self) -> CommitService {
-        CommitService::new(self.parts(), Settings::default())
+        CommitService::assemble(self.parts(), CommitServiceSettings::default())
     }
 
     /// The full name of table `name`.
@@ -215,8 +216,8 @@ impl World {
         named.extend(metadata.metadata_log().iter().map(|entry| entry.metadata_file.clone()));
         for snapshot in metadata.snapshots() {
             named.insert(snapshot.manifest_list().to_owned());
-            let list = snapshot.load_manifest_list(&self.storage.file_io(), metadata).await?;
-            named.extend(list.entries().iter().map(|manifest| manifest.manifest_path.clone()));
+            let list = load_manifest_list(&self.storage, metadata, snapshot).await?;
+            named.extend(list.into_iter().map(|manifest| manifest.manifest_path));
         }
         let mut stored = self.storage.list(&document.metadata_folder()).await?;
         stored.retain(|location| !named.contains(location));

@@ -15,12 +15,18 @@ use tokio::sync::Mutex;
 use super::*;
 use crate::ledger::Owner;
 use crate::pointer::{LedgerCommit, Pointer, Publish, Publisher, Swap};
-use crate::service::{CommitService, Parts, Settings};
+use crate::service::{CommitService, CommitServiceSettings, Parts};
 use crate::testing::{AlwaysYes, Fault, Faulty};
 
 fn service_over(world: &World, publisher: Arc<dyn Publisher>) -> CommitService {
     let parts = Parts { publisher, lease: Arc::new(AlwaysYes), ..world.parts() };
-    CommitService::new(parts, Settings { retry_timeout: Duration::from_millis(300), ..Settings::default() })
+    CommitService::assemble(
+        parts,
+        CommitServiceSettings {
+            timeout: Some(Duration::from_millis(300)),
+            ..CommitServiceSettings::default()
+        },
+    )
 }
 
 fn faulty(world: &World, faults: &[Fault]) -> (Arc<Faulty>, CommitService) {
@@ -251,8 +257,9 @@ async fn foreign_commit(world: World, property: String) {
 async fn a_foreign_commit_in_between_is_kept() {
     let (_folder, world) = world().await;
     let document = world.create("t", &[]).await.unwrap();
-    let before: Vec<BoxFuture<'static, ()>> =
-        (0..3).map(|n| Box::pin(foreign_commit(world.clone(), format!("p{n}"))) as BoxFuture<'static, ()>).collect();
+    let before: Vec<BoxFuture<'static, ()>> = (0..3)
+        .map(|n| Box::pin(foreign_commit(world.clone(), format!("p{n}"))) as BoxFuture<'static, ()>)
+        .collect();
     let publisher = Overtaken { inner: Arc::new(world.store.clone()), before: Mutex::new(before) };
     let service = service_over(&world, Arc::new(publisher));
     service.begin(world.begin(id(1))).await.unwrap();
@@ -274,13 +281,18 @@ async fn a_write_of_no_files_is_validated_against_the_pointer_that_it_saw() {
     let drop: BoxFuture<'static, ()> = Box::pin(async move {
         let service = dropper.service();
         service.begin(dropper.begin(id(9))).await.unwrap();
-        committed(service.commit(dropper.request(id(9), "t", StatementKind::DropTable, Change::Drop)).await.unwrap());
+        committed(
+            service
+                .commit(dropper.request(id(9), "t", StatementKind::DropTable, Change::Drop))
+                .await
+                .unwrap(),
+        );
     });
     let publisher = Overtaken { inner: Arc::new(world.store.clone()), before: Mutex::new(vec![drop]) };
     let service = service_over(&world, Arc::new(publisher));
     service.begin(world.begin(id(1))).await.unwrap();
     let outcome = service.commit(world.append(id(1), "t", &document, &[])).await.unwrap();
-    assert_eq!(rejected(outcome), "assert-table-uuid: table default.t does not exist");
+    assert_eq!(outcome, CommitOutcome::Conflict { why: "table default.t no longer exists".into() });
 }
 
 #[tokio::test]
@@ -295,7 +307,10 @@ async fn losing_every_race_ends_in_a_conflict_within_the_time_that_the_table_giv
     service.begin(world.begin(id(1))).await.unwrap();
     let outcome = service.commit(world.append(id(1), "t", &document, &[2])).await.unwrap();
     let CommitOutcome::Conflict { why } = outcome else { panic!("{outcome:?}") };
-    assert!(why.starts_with("other commits to default.t were faster ") && why.contains("within 60 ms"), "{why}");
+    assert!(
+        why.starts_with("other commits to default.t were faster ") && why.contains("within 60 ms"),
+        "{why}"
+    );
     assert_eq!(history(&world.load("t").await.unwrap().unwrap()).0, [] as [&str; 0]);
     // A conflict is not the end: the write may still commit.
     committed(world.service().commit(world.append(id(1), "t", &document, &[2])).await.unwrap());
@@ -305,7 +320,10 @@ async fn losing_every_race_ends_in_a_conflict_within_the_time_that_the_table_giv
 async fn a_server_does_not_judge_its_clients_by_its_own_life() {
     let (_folder, world) = world().await;
     let reopened = World::open(_folder.path()).await.unwrap();
-    let server = CommitService::new(world.parts(), Settings { owner: Owner::Remote, ..Settings::default() });
+    let server = CommitService::assemble(
+        world.parts(),
+        CommitServiceSettings { owner: Owner::Remote, ..CommitServiceSettings::default() },
+    );
     server.begin(world.begin(id(1))).await.unwrap();
     drop(server);
     drop(world);
