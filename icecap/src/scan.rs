@@ -25,3 +25,6 @@ pub use message::{DataFile, FileSlice, ScanInput};
 pub use predicate::predicate_of;
 pub(crate) use split::{deal, slices};
 pub use table::IcebergTable;
+
+#[cfg(test)]
+mod tests;
