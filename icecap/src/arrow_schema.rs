@@ -82,9 +82,10 @@ fn arrow_primitive(primitive: &PrimitiveType) -> Result<DataType> {
         PrimitiveType::TimestamptzNs => DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into())),
         PrimitiveType::String => DataType::Utf8,
         PrimitiveType::Uuid => DataType::FixedSizeBinary(16),
-        PrimitiveType::Fixed(length) => DataType::FixedSizeBinary(i32::try_from(*length).map_err(|_| {
-            Error::unsupported(format!("fixed({length}) is longer than Arrow can hold"))
-        })?),
+        PrimitiveType::Fixed(length) => DataType::FixedSizeBinary(
+            i32::try_from(*length)
+                .map_err(|_| Error::unsupported(format!("fixed({length}) is longer than Arrow can hold")))?,
+        ),
         PrimitiveType::Binary => DataType::Binary,
     })
 }
@@ -125,7 +126,9 @@ pub fn iceberg_type(data_type: &DataType, next_id: &mut i32) -> Result<Type> {
         DataType::Timestamp(_, Some(_)) => primitive(PrimitiveType::Timestamptz),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => primitive(PrimitiveType::String),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => primitive(PrimitiveType::Binary),
-        DataType::FixedSizeBinary(length) => primitive(PrimitiveType::Fixed(u64::from(length.unsigned_abs()))),
+        DataType::FixedSizeBinary(length) => {
+            primitive(PrimitiveType::Fixed(u64::from(length.unsigned_abs())))
+        }
         DataType::Dictionary(_, value) => iceberg_type(value, next_id),
         DataType::List(element)
         | DataType::LargeList(element)

@@ -215,7 +215,10 @@ pub trait CommitClient: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// `CommitStateUnknown` when the swap was sent without a trustworthy answer: ask
-    /// [`outcome`](Self::outcome), or call again with the same request.
+    /// [`outcome`](Self::outcome), or call again with the same request. `Fenced` when the write is fenced, or
+    /// when its round is over because another process took it over: the files of this round may go, but only
+    /// `Fenced` from [`begin`](Self::begin) lets a token go on under its next id. `Invalid` for a write that
+    /// was never begun.
     async fn commit(&self, request: CommitRequest) -> Result<CommitOutcome>;
 
     /// What the ledger says of a write; `None` when it never heard of it.
@@ -223,6 +226,7 @@ pub trait CommitClient: Send + Sync + std::fmt::Debug {
 
     /// Fences a write that will not commit, so that its staged files may be deleted.
     ///
-    /// Returns the state after the call: `Fenced`, or `Committed` when the write had been published.
+    /// Returns the state after the call: `Fenced`, `Committed` when the write had been published, or
+    /// `Active` when a later round owns it.
     async fn abandon(&self, write_id: WriteId, round: u32) -> Result<WriteState>;
 }

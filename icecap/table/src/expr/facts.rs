@@ -66,7 +66,7 @@ impl Facts {
         }
         let zero = |signed: f64| {
             move |bound: Value| match bound {
-                Value::Float(v) if v == 0.0 => Value::Float(signed),
+                Value::Float(0.0) => Value::Float(signed), // matches both zeros
                 other => other,
             }
         };

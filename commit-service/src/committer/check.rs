@@ -1,0 +1,108 @@
+//! What a request must be before anything is read for it, and what its files must be for a table.
+
+use std::collections::HashSet;
+
+use icecap_table::commit::{CommitOutcome, CommitRequest};
+use icecap_table::iceberg::spec::{FormatVersion, TableMetadata};
+use icecap_table::id::{TableIdent, WriteId};
+use icecap_table::location::{Location, Policy, join};
+use icecap_table::staged_file::{FileContent, StagedFile};
+use icecap_table::{Error, Result};
+
+use super::files_of;
+
+/// The only branch that is written yet.
+const MAIN: &str = "main";
+
+/// Checks a request's form: its names and its files, as far as no table is needed for it.
+pub(super) fn request(request: &CommitRequest) -> Result<()> {
+    if request.changes.is_empty() {
+        return Err(Error::invalid("the commit request changes nothing"));
+    }
+    let mut paths = HashSet::new();
+    for change in &request.changes {
+        name(&change.ident)?;
+        if change.reference != MAIN {
+            return Err(Error::unsupported(format!(
+                "writing to branch {:?} is not supported yet",
+                change.reference
+            )));
+        }
+        for file in files_of(&change.change) {
+            if file.content != FileContent::Data {
+                return Err(Error::unsupported("committing delete files is not supported yet")
+                    .with("path", file.path.clone()));
+            }
+            if !paths.insert(file.path.as_str()) {
+                return Err(Error::invalid("a staged file is named twice").with("path", file.path.clone()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name can be kept in the catalog's layout, which joins a namespace's levels with dots.
+pub(super) fn name(ident: &TableIdent) -> Result<()> {
+    let bad = |why: &str| Err(Error::invalid(format!("table name {ident} {why}")));
+    if ident.name.is_empty() || ident.namespace.is_empty() || ident.namespace.iter().any(String::is_empty) {
+        return bad("has an empty part");
+    }
+    if ident.namespace.iter().any(|level| level.contains('.')) {
+        return bad("has a dot inside a namespace level, which the catalog cannot tell from a separator");
+    }
+    Ok(())
+}
+
+/// Checks that a table takes data files at all.
+pub(super) fn writable(ident: &TableIdent, metadata: &TableMetadata) -> Result<()> {
+    if metadata.format_version() == FormatVersion::V1 {
+        return Err(Error::unsupported(format!(
+            "writing to the format version 1 table {ident} is not supported: set its property 'format-version' to '2'"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks staged files against the table that they were written for.
+///
+/// # Errors
+/// `Invalid` when a path is not one that this write may name; `Denied` when the policy forbids it.
+pub(super) fn files(
+    write_id: WriteId,
+    metadata: &TableMetadata,
+    files: &[StagedFile],
+    policy: &Policy,
+) -> Result<()> {
+    let data = Location::parse(&data_location(metadata))?;
+    let start = format!("{write_id}-");
+    for file in files {
+        policy.check(&file.path)?;
+        let bad = |why: String| Err(Error::invalid(why).with("path", file.path.clone()));
+        if !Location::parse(&file.path)?.is_below(&data) {
+            return bad(format!("a staged file is not below the table's data location {}", data.to_uri()));
+        }
+        if !file.path.rsplit('/').next().is_some_and(|name| name.starts_with(&start)) {
+            return bad(format!("a staged file's name does not begin with its write's id {write_id}"));
+        }
+        if metadata.partition_spec_by_id(file.spec_id).is_none() {
+            return bad(format!(
+                "a staged file was written for partition spec {}, which is gone",
+                file.spec_id
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Where a table's data files lie.
+fn data_location(metadata: &TableMetadata) -> String {
+    match metadata.properties().get("write.data.path") {
+        Some(path) => path.clone(),
+        None => join(metadata.location(), "data"),
+    }
+}
+
+/// The outcome of a request one of whose requirements does not hold.
+pub(super) fn rejected(requirement: impl Into<String>) -> CommitOutcome {
+    CommitOutcome::Rejected { requirement: requirement.into() }
+}

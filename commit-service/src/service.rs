@@ -1,0 +1,140 @@
+//! The assembled commit service: what an engine in the same process calls, and what a server wraps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use icecap_table::Result;
+use icecap_table::clock::{Clock, IdSource};
+use icecap_table::commit::{BeginWrite, Begun, CommitClient, CommitOutcome, CommitRequest, WriteState};
+use icecap_table::id::{TableIdent, WriteId};
+use icecap_table::location::Policy;
+use icecap_table::storage::Storage;
+
+use crate::cache::DocumentCache;
+use crate::committer::Committer;
+use crate::lease::{FlockLease, Lease};
+use crate::ledger::{Ledger, Owner};
+use crate::pointer::Publisher;
+use crate::pointer::sqlite::SqliteStore;
+use crate::queue::TableQueues;
+
+/// The components of a [`CommitService`].
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The pointer store.
+    pub publisher: Arc<dyn Publisher>,
+    /// The ledger; its rows turn committed in the publisher's atomic step, so it lies in the same store.
+    pub ledger: Arc<dyn Ledger>,
+    /// Keeps other processes from wasting work.
+    pub lease: Arc<dyn Lease>,
+    /// Where manifests and metadata are written.
+    pub storage: Storage,
+    /// Which locations may be read and written.
+    pub policy: Policy,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Names of files, and the jitter of pauses.
+    pub ids: Arc<dyn IdSource>,
+    /// Parsed metadata; to be shared with the catalog.
+    pub cache: Arc<DocumentCache>,
+}
+
+impl Parts {
+    /// The embedded default: everything beside one SQLite file, `flock` between processes.
+    pub fn embedded(
+        store: &SqliteStore,
+        storage: Storage,
+        policy: Policy,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Self {
+        Self {
+            publisher: Arc::new(store.clone()),
+            ledger: Arc::new(store.clone()),
+            lease: Arc::new(FlockLease::beside(store.path())),
+            storage,
+            policy,
+            clock,
+            ids,
+            cache: Arc::new(DocumentCache::new(64)),
+        }
+    }
+}
+
+/// How a [`CommitService`] behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who runs the writes that begin here.
+    pub owner: Owner,
+    /// How long a commit waits for the lease before it goes on without.
+    pub lease_wait: Duration,
+    /// How long a commit that loses races is tried at most; a table's `commit.retry.total-timeout-ms` may
+    /// say less.
+    pub retry_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            owner: Owner::ThisProcess,
+            lease_wait: Duration::from_secs(10),
+            retry_timeout: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// Commits requests: queue → lease → committer.
+#[derive(Debug)]
+pub struct CommitService {
+    queues: TableQueues,
+    committer: Committer,
+    owner: Owner,
+}
+
+impl CommitService {
+    /// Assembles a service.
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        Self {
+            queues: TableQueues::default(),
+            owner: settings.owner,
+            committer: Committer {
+                publisher: parts.publisher,
+                ledger: parts.ledger,
+                lease: parts.lease,
+                storage: parts.storage,
+                policy: parts.policy,
+                clock: parts.clock,
+                ids: parts.ids,
+                cache: parts.cache,
+                lease_wait: settings.lease_wait,
+                retry_timeout: settings.retry_timeout,
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl CommitClient for CommitService {
+    async fn begin(&self, write: BeginWrite) -> Result<Begun> {
+        self.committer.ledger.begin(write, self.owner).await
+    }
+
+    async fn heartbeat(&self, write_id: WriteId, round: u32, deadline_ms: i64) -> Result<()> {
+        self.committer.ledger.heartbeat(write_id, round, deadline_ms).await
+    }
+
+    async fn commit(&self, request: CommitRequest) -> Result<CommitOutcome> {
+        let tables: Vec<TableIdent> = request.changes.iter().map(|change| change.ident.clone()).collect();
+        let _turn = self.queues.turn(&tables).await;
+        self.committer.commit(&request).await
+    }
+
+    async fn outcome(&self, write_id: WriteId) -> Result<Option<WriteState>> {
+        self.committer.ledger.state(write_id).await
+    }
+
+    async fn abandon(&self, write_id: WriteId, round: u32) -> Result<WriteState> {
+        self.committer.ledger.abandon(write_id, round).await
+    }
+}
