@@ -1,17 +1,21 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use datafusion::arrow::util::pretty::pretty_format_batches;
-use datafusion::common::ScalarValue;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::Operator;
+use datafusion::logical_expr::{Expr, Operator};
 use datafusion::physical_expr::expressions::{Column, binary, lit};
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{collect, displayable};
 use datafusion::prelude::SessionContext;
-use icecap_table::iceberg::spec::{NameMapping, NestedField, PrimitiveType, Schema, Type};
+use icecap_table::iceberg::spec::{
+    FormatVersion, NameMapping, NestedField, PrimitiveType, Schema, Type, UnboundPartitionSpec,
+};
 use icecap_table::id::WriteId;
+use icecap_table::metadata::{NewTable, TableDocument};
 use parquet::arrow::ArrowWriter;
 use uuid::Uuid;
 
@@ -19,10 +23,12 @@ use super::*;
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{WriteTask, session_config};
 use crate::scan::{DataFile, FileSlice, ScanInput};
+use crate::sql::store::StoreCast;
 use crate::source::{CsvOptions, SourceFile, SourceFormat, SourceInput, SourceTable};
 
 fn state() -> SessionState {
-    planner_state(session_config(2, BATCH_ROWS), Arc::default())
+    let config = session_config(2, BATCH_ROWS).with_create_default_catalog_and_schema(true);
+    planner_state(config, Arc::default())
 }
 
 fn round_trip(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
@@ -147,6 +153,50 @@ fn a_source_travels_with_every_option() {
         assert_eq!((back.columns(), back.fetch(), back.target_partitions()), (&[2, 0][..], Some(3), 5));
         assert_eq!(back.predicate().unwrap().to_string(), "a@0 > 5");
     }
+}
+
+#[test]
+fn a_writer_and_a_store_cast_travel() {
+    let empty: Arc<dyn ExecutionPlan> =
+        Arc::new(datafusion::physical_plan::placeholder_row::PlaceholderRowExec::new(
+            crate::arrow_schema::arrow_schema(&schema()).unwrap(),
+        ));
+    let metadata = NewTable {
+        uuid: Uuid::nil(),
+        location: "file:///w/t".into(),
+        schema: schema().as_ref().clone(),
+        partition_spec: UnboundPartitionSpec::builder().build(),
+        sort_order: None,
+        properties: HashMap::new(),
+        format_version: FormatVersion::V2,
+        now_ms: 1,
+    };
+    let document = TableDocument::create(metadata).unwrap();
+    let target = WriteTarget::new(document.metadata(), WriteId::new(Uuid::nil()), 1, "nonce").unwrap();
+    let field = Arc::new(Field::new("id", DataType::Int64, true));
+    let cast = Expr::Column("id".into());
+    let cast = StoreCast::new(Arc::clone(&field)).call(cast);
+    let context = SessionContext::new_with_state(state());
+    let cast = context
+        .create_physical_expr(cast, &DFSchema::try_from(empty.schema().as_ref().clone()).unwrap())
+        .unwrap();
+    let names: Vec<String> = empty.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let projected: Vec<(Arc<dyn PhysicalExpr>, String)> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| match at {
+            0 => (Arc::clone(&cast), name.clone()),
+            _ => (Arc::new(Column::new(name, at)) as _, name.clone()),
+        })
+        .collect();
+    let projection = Arc::new(ProjectionExec::try_new(projected, empty).unwrap());
+    let plan: Arc<dyn ExecutionPlan> =
+        Arc::new(IcebergWriteExec::new(projection, target, Storage::local()).unwrap());
+    let back = round_trip(&plan);
+    assert_eq!(shown(&back), shown(&plan));
+    let (back, plan) =
+        (back.downcast_ref::<IcebergWriteExec>().unwrap(), plan.downcast_ref::<IcebergWriteExec>().unwrap());
+    assert_eq!(back.target(), plan.target());
 }
 
 #[test]
