@@ -7,8 +7,8 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::datatypes::{ArrowNativeType, DataType};
+use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::datatypes::DataType;
 
 use super::transform::map_bytes;
 
@@ -52,7 +52,7 @@ impl Sample {
         if values < MIN_SAMPLE_VALUES {
             return false;
         }
-        let mut seen = HashSet::with_capacity(values);
+        let mut seen: HashSet<u64> = HashSet::with_capacity(values);
         seen.extend(&self.hashes[..values / 2]);
         let half = seen.len() as f64;
         seen.extend(&self.hashes[values / 2..]);

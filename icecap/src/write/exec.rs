@@ -155,8 +155,19 @@ impl ExecutionPlan for IcebergWriteExec {
         context: Arc<TaskContext>,
     ) -> DataFusionResult<SendableRecordBatchStream> {
         let share = self.budget.share(context.memory_pool());
+        let mut rows = self.input.execute(partition, context)?;
+        // The source runs beside the encoder. Both end with the stream.
         let mut input = RecordBatchReceiverStream::builder(self.input.schema(), QUEUED_BATCHES);
-        input.run_input(Arc::clone(&self.input), partition, context);
+        let queue = input.tx();
+        input.spawn(async move {
+            while let Some(batch) = rows.next().await {
+                let failed = batch.is_err();
+                if queue.send(batch).await.is_err() || failed {
+                    break;
+                }
+            }
+            Ok(())
+        });
         let job = Job {
             layout: Arc::clone(&self.layout),
             budget: Arc::clone(&self.budget),

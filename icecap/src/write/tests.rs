@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
 use icecap_table::iceberg::spec::{
     FormatVersion, NestedField, NestedFieldRef, PartitionSpec, PrimitiveType, Schema, Transform, Type,
@@ -18,6 +18,7 @@ use icecap_table::id::WriteId;
 use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::PageIndexPolicy;
 use tempfile::TempDir;
 
 use super::*;
@@ -134,7 +135,7 @@ impl Table {
 /// Runs all partitions of the plan at once.
 async fn run(plan: Arc<IcebergWriteExec>) -> datafusion::error::Result<Vec<StagedFile>> {
     let context = Arc::new(TaskContext::default());
-    let partitions = plan.output_partitioning().partition_count();
+    let partitions = plan.properties().output_partitioning().partition_count();
     let streams: Vec<_> = (0..partitions).map(|p| plan.execute(p, Arc::clone(&context)).unwrap()).collect();
     let tasks: Vec<_> =
         streams.into_iter().map(|stream| tokio::spawn(stream.try_collect::<Vec<_>>())).collect();
@@ -151,7 +152,7 @@ async fn run(plan: Arc<IcebergWriteExec>) -> datafusion::error::Result<Vec<Stage
 
 fn open(file: &StagedFile) -> ParquetRecordBatchReaderBuilder<std::fs::File> {
     let path = file.path.strip_prefix("file://").unwrap();
-    let options = ArrowReaderOptions::new().with_page_index(true);
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
     ParquetRecordBatchReaderBuilder::try_new_with_options(std::fs::File::open(path).unwrap(), options)
         .unwrap()
 }
