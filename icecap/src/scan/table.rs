@@ -243,4 +243,4 @@ impl TableProvider for IcebergTable {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, StructArray,
-};
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::file::metadata::ParquetMetaDataReader;
+use ::parquet::file::properties::WriterProperties;
+use datafusion::arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, StructArray};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::common::ScalarValue;
@@ -20,9 +21,6 @@ use icecap_table::iceberg::spec::{
 };
 use icecap_table::storage::Storage;
 use icecap_table::{ErrorKind, Result};
-use ::parquet::arrow::ArrowWriter;
-use ::parquet::file::metadata::ParquetMetaDataReader;
-use ::parquet::file::properties::WriterProperties;
 
 use super::*;
 use crate::arrow_schema::FIELD_ID;
@@ -106,7 +104,8 @@ async fn rows(scan: IcecapScanExec) -> Result<Vec<RecordBatch>> {
 
 async fn table(scan: IcecapScanExec) -> Vec<String> {
     let text = pretty_format_batches(&rows(scan).await.unwrap()).unwrap().to_string();
-    let mut lines: Vec<String> = text.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect();
+    let mut lines: Vec<String> =
+        text.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect();
     lines[1..].sort();
     lines
 }
@@ -183,8 +182,7 @@ async fn nested_fields_are_found_by_id_too() {
         id(Field::new("old", DataType::Int32, true), 11),
         id(Field::new("gone", DataType::Int32, true), 12),
     ]);
-    let array: ArrayRef =
-        Arc::new(StructArray::new(stored.clone(), vec![ints([1, 2]), ints([3, 4])], None));
+    let array: ArrayRef = Arc::new(StructArray::new(stored.clone(), vec![ints([1, 2]), ints([3, 4])], None));
     files.add(vec![(id(Field::new("s", DataType::Struct(stored), true), 1), array)], 10);
     let now = StructType::new(vec![
         optional(13, "added", PrimitiveType::String),
@@ -311,7 +309,8 @@ async fn files_without_ids_are_read_by_mapping_or_by_name_and_never_guessed() {
     let text = error.to_string();
     assert!(text.contains("old_a") && text.contains("name-mapping") && text.contains("0.parquet"), "{text}");
     let mapping: NameMapping =
-        serde_json::from_str(r#"[{"field-id":1,"names":["a","old_a"]},{"field-id":2,"names":["b"]}]"#).unwrap();
+        serde_json::from_str(r#"[{"field-id":1,"names":["a","old_a"]},{"field-id":2,"names":["b"]}]"#)
+            .unwrap();
     input.name_mapping = Some(Arc::new(mapping));
     assert_eq!(table(scan(input, vec![0, 1], 1)).await, ["| a | b |", "| 1 | x |"]);
 
@@ -345,7 +344,8 @@ async fn a_file_that_is_not_what_the_manifest_says_is_an_error_naming_it() {
     let mut files = Files::new();
     let nulls: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
     files.add(vec![(id(Field::new("a", DataType::Int64, true), 1), nulls)], 10);
-    let required = self::schema(vec![Arc::new(NestedField::required(1, "a", Type::Primitive(PrimitiveType::Long)))]);
+    let required =
+        self::schema(vec![Arc::new(NestedField::required(1, "a", Type::Primitive(PrimitiveType::Long)))]);
     let wrong = rows(scan(files.input(required), vec![0], 1)).await.unwrap_err();
     expect(wrong, "non-nullable");
 }

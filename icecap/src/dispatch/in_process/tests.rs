@@ -169,9 +169,10 @@ async fn a_cancelled_task_does_not_start() {
 #[tokio::test]
 async fn a_plan_that_ends_in_no_writer_is_a_bug() {
     let codec = IcecapCodec::new(Storage::local());
-    let empty = datafusion::physical_plan::placeholder_row::PlaceholderRowExec::new(Arc::new(Schema::new(vec![
-        Field::new("a", DataType::Int32, true),
-    ])));
+    let empty =
+        datafusion::physical_plan::placeholder_row::PlaceholderRowExec::new(Arc::new(Schema::new(vec![
+            Field::new("a", DataType::Int32, true),
+        ])));
     let task = WriteTask::single(WriteId::new(Uuid::nil()), 1, Arc::new(empty), &codec).unwrap();
     let error = executor().run(Bytes::from(task.encode()), Cancel::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Bug);

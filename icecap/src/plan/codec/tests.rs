@@ -23,8 +23,8 @@ use super::*;
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{WriteTask, session_config};
 use crate::scan::{DataFile, FileSlice, ScanInput};
-use crate::sql::store::StoreCast;
 use crate::source::{CsvOptions, SourceFile, SourceFormat, SourceInput, SourceTable};
+use crate::sql::store::StoreCast;
 
 fn state() -> SessionState {
     let config = session_config(2, BATCH_ROWS).with_create_default_catalog_and_schema(true);
@@ -125,7 +125,8 @@ fn a_source_travels_with_every_option() {
         Field::new("t", DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Nanosecond, None), false),
         Field::new("m", DataType::List(Arc::new(Field::new("element", DataType::Utf8, true))), true),
     ]));
-    let csv = CsvOptions { header: false, delimiter: b'|', quote: b'\'', null: "NA".into(), sample_rows: None };
+    let csv =
+        CsvOptions { header: false, delimiter: b'|', quote: b'\'', null: "NA".into(), sample_rows: None };
     let file = SourceFile {
         location: "file:///x/y z.csv.gz".into(),
         size_bytes: 10,
@@ -172,7 +173,7 @@ fn a_writer_and_a_store_cast_travel() {
         now_ms: 1,
     };
     let document = TableDocument::create(metadata).unwrap();
-    let target = WriteTarget::new(document.metadata(), WriteId::new(Uuid::nil()), 1, "nonce").unwrap();
+    let target = crate::scan::test_target(document.metadata(), WriteId::new(Uuid::nil()));
     let field = Arc::new(Field::new("id", DataType::Int64, true));
     let cast = Expr::Column("id".into());
     let cast = StoreCast::new(Arc::clone(&field)).call(cast);
@@ -227,8 +228,10 @@ async fn same_rows(context: &SessionContext, sql: &str) -> String {
     let back = round_trip(&plan);
     let direct = collect(plan, context.task_ctx()).await.unwrap();
     let travelled = collect(back, state().task_ctx()).await.unwrap();
-    let (direct, travelled) =
-        (pretty_format_batches(&direct).unwrap().to_string(), pretty_format_batches(&travelled).unwrap().to_string());
+    let (direct, travelled) = (
+        pretty_format_batches(&direct).unwrap().to_string(),
+        pretty_format_batches(&travelled).unwrap().to_string(),
+    );
     assert_eq!(direct, travelled, "{sql}");
     travelled
 }
@@ -237,9 +240,11 @@ fn context() -> (tempfile::TempDir, SessionContext) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.parquet");
     let ids = Arc::new(Int64Array::from_iter_values(0..1000)) as ArrayRef;
-    let names = Arc::new(StringArray::from_iter_values((0..1000).map(|n| format!("n{}", n % 10)))) as ArrayRef;
+    let names =
+        Arc::new(StringArray::from_iter_values((0..1000).map(|n| format!("n{}", n % 10)))) as ArrayRef;
     let batch = RecordBatch::try_from_iter([("id", ids), ("name", names)]).unwrap();
-    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     let input = SourceInput {

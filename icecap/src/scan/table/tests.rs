@@ -11,6 +11,7 @@ use icecap_table::iceberg::spec::{
 };
 use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::metadata::{NewTable, TableDocument};
+use icecap_table::properties::WriteSettings;
 use icecap_table::snapshot::{SnapshotRequest, produce};
 use uuid::Uuid;
 
@@ -21,6 +22,25 @@ use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{IcecapCodec, TaskReport, WriteTask, session_config};
 use crate::sql::assign::assign;
 use crate::write::{IcebergWriteExec, WriteTarget};
+
+/// Where a test's only task writes to.
+pub(crate) fn target(metadata: &TableMetadata, write_id: WriteId) -> WriteTarget {
+    let settings = WriteSettings::from_properties(metadata.properties()).unwrap();
+    WriteTarget {
+        schema: Arc::clone(metadata.current_schema()),
+        partition_spec: Arc::clone(metadata.default_partition_spec()),
+        sort_order_id: None,
+        format_version: metadata.format_version(),
+        data_location: settings.data_location(metadata.location()),
+        properties: metadata.properties().clone(),
+        write_id,
+        stage: 0,
+        task: 0,
+        attempt: 0,
+        nonce: "n".into(),
+        memory_bytes: None,
+    }
+}
 
 struct Made {
     _dir: tempfile::TempDir,
@@ -78,7 +98,7 @@ impl Made {
         let rows = context.state().create_logical_plan(sql).await.unwrap();
         let rows = assign(rows, metadata.current_schema(), &[], false).unwrap();
         let rows = context.state().create_physical_plan(&rows).await.unwrap();
-        let target = WriteTarget::new(metadata, write_id, 1, "n").unwrap();
+        let target = target(metadata, write_id);
         let root = IcebergWriteExec::new(rows, target, self.storage.clone()).unwrap();
         let codec = IcecapCodec::new(self.storage.clone());
         let task = WriteTask::single(write_id, 1, Arc::new(root), &codec).unwrap();
@@ -146,12 +166,20 @@ async fn what_was_written_is_read_with_pruning_and_hidden_columns() {
     let mut made = numbers();
     assert_eq!(made.query("SELECT count(*) FROM t").await, ["| 0        |"]);
     assert_eq!(made.query("SELECT id FROM t WHERE id > 1").await, Vec::<String>::new());
-    made.append("SELECT * FROM (VALUES (1, 'a', 1.5), (2, 'b', CAST(NULL AS DOUBLE)), (3, NULL, 'NaN'::double))")
-        .await;
+    made.append(
+        "SELECT * FROM (VALUES (1, 'a', 1.5), (2, 'b', CAST(NULL AS DOUBLE)), (3, NULL, 'NaN'::double))",
+    )
+    .await;
     made.append("SELECT * FROM (VALUES (4, 'a', -0.0::double), (5, 'c', 7.0::double))").await;
     assert_eq!(
         made.query("SELECT id, part, x FROM t ORDER BY id").await,
-        ["| 1  | a    | 1.5  |", "| 2  | b    |      |", "| 3  |      | NaN  |", "| 4  | a    | -0.0 |", "| 5  | c    | 7.0  |"]
+        [
+            "| 1  | a    | 1.5  |",
+            "| 2  | b    |      |",
+            "| 3  |      | NaN  |",
+            "| 4  | a    | -0.0 |",
+            "| 5  | c    | 7.0  |"
+        ]
     );
     let plan = made.plan("SELECT id FROM t WHERE part = 'a'").await;
     assert!(plan.contains("IcecapScanExec: table=ns.t, files=2"), "{plan}");
@@ -173,7 +201,10 @@ async fn what_was_written_is_read_with_pruning_and_hidden_columns() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_and_extremes_come_from_metadata_only_when_they_are_exact() {
     let mut made = numbers();
-    made.append("SELECT * FROM (VALUES (1, 'a', 1.5::double), (2, NULL, 'NaN'::double), (NULL, 'c', 2.5::double))").await;
+    made.append(
+        "SELECT * FROM (VALUES (1, 'a', 1.5::double), (2, NULL, 'NaN'::double), (NULL, 'c', 2.5::double))",
+    )
+    .await;
     let plan = made.plan("SELECT count(*), count(id), min(id), max(id) FROM t").await;
     assert!(!plan.contains("IcecapScanExec"), "{plan}");
     assert_eq!(
@@ -218,18 +249,47 @@ async fn every_filter_gives_the_rows_that_a_full_read_gives() {
     }
     let all = "(SELECT * FROM t OFFSET 0)";
     for filter in [
-        "i = 17", "i <> 17", "i < 50", "i >= 77", "i IN (3, 40, 119)", "i NOT IN (1, 2)", "i IS NULL",
-        "i IS NOT NULL", "i BETWEEN 39 AND 41", "NOT (i > 10)", "NOT (i > 10 AND s LIKE 'name1%')",
-        "d = 10.25", "d < 1", "d > 29.5", "day = DATE '2024-02-10'", "day >= DATE '2024-04-01'",
-        "ts < TIMESTAMP '2024-01-03 00:00:00'", "ts = TIMESTAMP '2024-03-01 00:00:00'",
-        "s LIKE 'name11%'", "s NOT LIKE 'name1%'", "s = 'name33'", "s IS NULL", "s > 'name8'",
-        "f > 50", "f < -59", "f = 0", "f >= 0 AND f <= 0", "f <> 0", "f IS NULL",
-        "b", "NOT b", "b AND i < 10", "i = 17 OR s = 'name33'", "i + 1 = 18",
-        "CAST(i AS BIGINT) = 17", "CAST(day AS TIMESTAMP) >= TIMESTAMP '2024-04-20 00:00:00'",
+        "i = 17",
+        "i <> 17",
+        "i < 50",
+        "i >= 77",
+        "i IN (3, 40, 119)",
+        "i NOT IN (1, 2)",
+        "i IS NULL",
+        "i IS NOT NULL",
+        "i BETWEEN 39 AND 41",
+        "NOT (i > 10)",
+        "NOT (i > 10 AND s LIKE 'name1%')",
+        "d = 10.25",
+        "d < 1",
+        "d > 29.5",
+        "day = DATE '2024-02-10'",
+        "day >= DATE '2024-04-01'",
+        "ts < TIMESTAMP '2024-01-03 00:00:00'",
+        "ts = TIMESTAMP '2024-03-01 00:00:00'",
+        "s LIKE 'name11%'",
+        "s NOT LIKE 'name1%'",
+        "s = 'name33'",
+        "s IS NULL",
+        "s > 'name8'",
+        "f > 50",
+        "f < -59",
+        "f = 0",
+        "f >= 0 AND f <= 0",
+        "f <> 0",
+        "f IS NULL",
+        "b",
+        "NOT b",
+        "b AND i < 10",
+        "i = 17 OR s = 'name33'",
+        "i + 1 = 18",
+        "CAST(i AS BIGINT) = 17",
+        "CAST(day AS TIMESTAMP) >= TIMESTAMP '2024-04-20 00:00:00'",
     ] {
         let columns = "i, d, day, ts, s, f, b";
         let pruned = made.query(&format!("SELECT {columns} FROM t WHERE {filter} ORDER BY {columns}")).await;
-        let full = made.query(&format!("SELECT {columns} FROM {all} WHERE {filter} ORDER BY {columns}")).await;
+        let full =
+            made.query(&format!("SELECT {columns} FROM {all} WHERE {filter} ORDER BY {columns}")).await;
         assert_eq!(pruned, full, "{filter}");
         assert!(pruned.len() < 120, "{filter}");
     }
@@ -240,10 +300,7 @@ async fn a_join_hands_its_keys_down_to_the_scan() {
     let mut made = numbers();
     made.append("SELECT * FROM (VALUES (1, 'a', 1.5::double), (2, 'b', 2.5::double))").await;
     made.append("SELECT * FROM (VALUES (100, 'a', 1.5::double), (200, 'b', 2.5::double))").await;
-    assert_eq!(
-        made.query("SELECT t.id FROM t JOIN (VALUES (100)) AS v(k) ON t.id = v.k").await,
-        ["| 100 |"]
-    );
+    assert_eq!(made.query("SELECT t.id FROM t JOIN (VALUES (100)) AS v(k) ON t.id = v.k").await, ["| 100 |"]);
     let subquery = "SELECT id FROM t WHERE id = (SELECT max(id) FROM t WHERE part = 'a')";
     assert_eq!(made.query(subquery).await, ["| 100 |"]);
 }
