@@ -125,8 +125,8 @@ class Engine:
                 f"CALL icecap.system.compute_partition_stats(table => 's.t{version}')",
             ]
             if version == 3:
-                statements.append("CREATE TABLE icecap.s.v (id bigint, v variant) USING iceberg TBLPROPERTIES ('format-version'='3')")
-                statements.append("INSERT INTO icecap.s.v SELECT 1, parse_json('{\"a\": 1}')")
+                statements.append("CREATE TABLE icecap.s.variants (id bigint, v variant) USING iceberg TBLPROPERTIES ('format-version'='3')")
+                statements.append("INSERT INTO icecap.s.variants SELECT 1, parse_json('{\"a\": 1}')")
             for statement in statements:
                 session.sql(statement).collect()
         return {}

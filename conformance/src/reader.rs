@@ -64,7 +64,9 @@ impl Reader {
     pub fn start(foreign: Foreign) -> Result<Self> {
         install()?;
         let mut conversation = Conversation::open(foreign)?;
-        let hello = conversation.answer().map_err(|failure| failure.at(format!("{} does not start", foreign.name())))?;
+        let hello = conversation
+            .answer()
+            .map_err(|failure| failure.at(format!("{} does not start", foreign.name())))?;
         let version = hello["version"].as_str().unwrap_or("unknown").to_owned();
         Ok(Self { foreign, version, conversation: Mutex::new(conversation) })
     }
@@ -94,7 +96,8 @@ impl Reader {
     /// # Errors
     /// What the engine says, when it cannot read the table.
     pub fn read(&self, metadata_location: &str, snapshot_id: Option<i64>) -> Result<Vec<Value>> {
-        let request = json!({"op": "read", "metadata_location": metadata_location, "snapshot_id": snapshot_id});
+        let request =
+            json!({"op": "read", "metadata_location": metadata_location, "snapshot_id": snapshot_id});
         rows(self.call(&request)?)
     }
 
@@ -103,7 +106,9 @@ impl Reader {
     /// # Errors
     /// What the engine says, when it cannot read the table.
     pub fn read_catalog(&self, catalog: &Path, warehouse: &Path, table: &str) -> Result<Vec<Value>> {
-        rows(self.call(&json!({"op": "read_catalog", "catalog": catalog, "warehouse": warehouse, "table": table}))?)
+        rows(self.call(
+            &json!({"op": "read_catalog", "catalog": catalog, "warehouse": warehouse, "table": table}),
+        )?)
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde_json::Value;
-use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner};
+use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner, parse_file};
 
 use crate::reader::source_folder;
 use crate::stack::{Output, Warehouse, broken_invariants};
@@ -56,8 +56,11 @@ impl ProcessDriver {
     /// Judges the tables whose pointer moved since the last statement.
     fn check_moved(&mut self) -> Result<()> {
         let now = self.warehouse.pointers()?;
-        let moved: BTreeMap<_, _> =
-            now.iter().filter(|(table, at)| self.seen.get(*table) != Some(at)).map(|(t, at)| (t.clone(), at.clone())).collect();
+        let moved: BTreeMap<_, _> = now
+            .iter()
+            .filter(|(table, at)| self.seen.get(*table) != Some(at))
+            .map(|(t, at)| (t.clone(), at.clone()))
+            .collect();
         self.seen = now;
         let broken = broken_invariants(&moved)?;
         if broken.is_empty() { Ok(()) } else { Err(Failure::new(format!("invariants broken: {broken:#?}"))) }
@@ -78,7 +81,8 @@ impl Driver for ProcessDriver {
 fn answer(sql: &str, output: Output) -> Result<Answer> {
     let objects = output.objects()?;
     if is_query(sql) {
-        let cells = |object: &Value| object.as_object().into_iter().flat_map(|o| o.values()).map(cell).collect();
+        let cells =
+            |object: &Value| object.as_object().into_iter().flat_map(|o| o.values()).map(cell).collect();
         return Ok(Answer::Rows(objects.iter().map(cells).collect()));
     }
     match objects.as_slice() {
@@ -108,25 +112,35 @@ fn cell(value: &Value) -> String {
 /// Runs a file below `slt/` over a driver.
 ///
 /// # Errors
-/// The first record that does not behave as the file says, with its line.
+/// The records that do not behave as the file says, with their lines.
 pub fn run_file(name: &str, driver: Box<dyn Driver>, variables: &[(&str, &Path)]) -> Result<()> {
     let mut driver = Some(Connection(driver));
-    let mut runner = Runner::new(|| {
-        let connection = driver.take().ok_or_else(|| Problem("one connection a file".to_owned()));
-        async move { connection }
+    let mut runner = Runner::new(move || {
+        let connection = driver.take();
+        async move { connection.ok_or_else(|| Problem("a file has one connection".to_owned())) }
     });
     let data = source_folder().join("slt/data");
     for (variable, path) in variables.iter().copied().chain([("data", data.as_path())]) {
         runner.set_var(variable.to_owned(), path.display().to_string());
     }
     let file = source_folder().join("slt").join(name).with_extension("slt");
-    runner.run_file(file).map_err(|error| Failure::new(error.to_string()))
+    let records = parse_file::<DefaultColumnType>(&file).map_err(|error| Failure::new(error.to_string()))?;
+    // All of them are run, so that one run shows everything that is wrong.
+    let wrong: Vec<String> = records
+        .into_iter()
+        .filter_map(|record| runner.run(record).err())
+        .map(|error| error.to_string())
+        .collect();
+    match wrong.as_slice() {
+        [] => Ok(()),
+        wrong => Err(Failure::new(format!("{} records of {name}.slt:\n{}", wrong.len(), wrong.join("\n")))),
+    }
 }
 
 /// Runs a file below `slt/` over processes, on a warehouse of its own.
 ///
 /// # Errors
-/// The first record that does not behave as the file says, with its line.
+/// The records that do not behave as the file says, with their lines.
 pub fn run_file_by_processes(name: &str) -> Result<()> {
     let driver = ProcessDriver::new()?;
     let warehouse = driver.warehouse().path();

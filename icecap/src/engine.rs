@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use icecap_catalog_fn::Catalog;
-use icecap_commit_service::{CommitService, Settings as CommitSettings, SqliteStore};
+use icecap_commit_service::{CommitService, CommitServiceSettings, SqliteStore};
 use icecap_table::catalog::TableCatalog;
 use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
 use icecap_table::commit::CommitClient;
@@ -84,17 +84,15 @@ impl Engine {
         let policy = Policy::new(&warehouse, &settings.allow_location)?;
         let (path, catalog_name) = settings.catalog_file(&warehouse)?;
         let store = SqliteStore::open(&path, &catalog_name, Arc::clone(&clock)).await?;
-        let parts = icecap_commit_service::Parts::embedded(
-            &store,
+        let catalog = Catalog::open(store.clone(), storage.clone(), policy.clone()).await?;
+        let commit = CommitService::new(
+            store,
             storage.clone(),
-            policy.clone(),
             Arc::clone(&clock),
             Arc::clone(&ids),
+            policy.clone(),
+            CommitServiceSettings { timeout: settings.timeout, ..CommitServiceSettings::default() },
         );
-        let catalog = Catalog::new(store, storage.clone(), policy.clone(), Arc::clone(&parts.cache));
-        let default = CommitSettings::default();
-        let retry_timeout = settings.timeout.map_or(default.retry_timeout, |limit| limit.min(default.retry_timeout));
-        let commit = CommitService::new(parts, CommitSettings { retry_timeout, ..default });
         Self::assemble(Components {
             settings,
             warehouse,

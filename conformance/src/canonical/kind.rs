@@ -143,7 +143,9 @@ impl Kind {
             Self::Integer => value.as_i64().map(Value::from),
             Self::Float => float(value).map(|wide| shortest(wide, Some(wide as f32))),
             Self::Double => float(value).map(|wide| shortest(wide, None)),
-            Self::Decimal { scale } => value.as_str().filter(|text| is_decimal(text, *scale)).map(Value::from),
+            Self::Decimal { scale } => {
+                value.as_str().filter(|text| is_decimal(text, *scale)).map(Value::from)
+            }
             Self::Date => text_like(value, "dddd-dd-dd"),
             Self::Time => text_like(value, "dd:dd:dd.dddddd"),
             Self::Timestamp { zoned, digits } => timestamp(value, *zoned, *digits),
@@ -169,8 +171,8 @@ impl Kind {
         let pairs: Vec<(Value, &Value)> = match value {
             Value::Object(entries) => entries.iter().map(|(k, v)| (Value::from(k.as_str()), v)).collect(),
             Value::Array(pairs) => {
-                let pair = |pair| Some((Value::clone(pair.get(0)?), pair.get(1)?));
-                pairs.iter().map(pair).collect::<Option<_>>().ok_or_else(|| self.strange(value))?
+                let whole = pairs.iter().map(|pair| Some((pair.get(0)?.clone(), pair.get(1)?)));
+                whole.collect::<Option<_>>().ok_or_else(|| self.strange(value))?
             }
             _ => return Err(self.strange(value)),
         };

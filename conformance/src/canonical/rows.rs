@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn order_does_not_matter_and_multiplicity_does() {
         let left = Rows::from_arrays(&columns(), &[json!([1]), json!([2]), json!([2])]).unwrap();
-        let right = Rows::from_objects(&columns(), &[json!({"a": 2}), json!({"a": 1}), json!({"a": 2})]).unwrap();
+        let right =
+            Rows::from_objects(&columns(), &[json!({"a": 2}), json!({"a": 1}), json!({"a": 2})]).unwrap();
         assert_eq!(difference("l", &left, "r", &right), None);
         let fewer = Rows::from_arrays(&columns(), &[json!([2]), json!([1]), json!([3])]).unwrap();
         assert_eq!(

@@ -88,7 +88,18 @@ fn numbers() -> Vec<TypeCase> {
             "float",
             "real",
             "float",
-            &["0.0", "-0.0", "0.1", "-1.5", "3.4028235e38", "-3.4028235e38", "1e-45", "NaN", "Infinity", "-Infinity"],
+            &[
+                "0.0",
+                "-0.0",
+                "0.1",
+                "-1.5",
+                "3.4028235e38",
+                "-3.4028235e38",
+                "1e-45",
+                "NaN",
+                "Infinity",
+                "-Infinity",
+            ],
         ),
         float(
             "doubles",
@@ -108,19 +119,48 @@ fn numbers() -> Vec<TypeCase> {
                 "-Infinity",
             ],
         ),
-        by_text("decimals_9", "decimal(9,2)", "decimal(9,2)", "decimal(9, 2)", &[
-            "0.00", "0.01", "-0.01", "1234567.89", "9999999.99", "-9999999.99",
-        ]),
-        by_text("decimals_18", "decimal(18,18)", "decimal(18,18)", "decimal(18, 18)", &[
-            "0.000000000000000000", "0.999999999999999999", "-0.999999999999999999", "0.000000000000000001",
-        ]),
-        by_text("decimals_38", "decimal(38,0)", "decimal(38,0)", "decimal(38, 0)", &[
-            "0", "99999999999999999999999999999999999999", "-99999999999999999999999999999999999999",
-            "18446744073709551616",
-        ]),
-        by_text("decimals_38_10", "decimal(38,10)", "decimal(38,10)", "decimal(38, 10)", &[
-            "0.0000000000", "9999999999999999999999999999.9999999999", "-9999999999999999999999999999.9999999999",
-        ]),
+        by_text(
+            "decimals_9",
+            "decimal(9,2)",
+            "decimal(9,2)",
+            "decimal(9, 2)",
+            &["0.00", "0.01", "-0.01", "1234567.89", "9999999.99", "-9999999.99"],
+        ),
+        by_text(
+            "decimals_18",
+            "decimal(18,18)",
+            "decimal(18,18)",
+            "decimal(18, 18)",
+            &[
+                "0.000000000000000000",
+                "0.999999999999999999",
+                "-0.999999999999999999",
+                "0.000000000000000001",
+            ],
+        ),
+        by_text(
+            "decimals_38",
+            "decimal(38,0)",
+            "decimal(38,0)",
+            "decimal(38, 0)",
+            &[
+                "0",
+                "99999999999999999999999999999999999999",
+                "-99999999999999999999999999999999999999",
+                "18446744073709551616",
+            ],
+        ),
+        by_text(
+            "decimals_38_10",
+            "decimal(38,10)",
+            "decimal(38,10)",
+            "decimal(38, 10)",
+            &[
+                "0.0000000000",
+                "9999999999999999999999999999.9999999999",
+                "-9999999999999999999999999999.9999999999",
+            ],
+        ),
     ]
 }
 
@@ -146,11 +186,17 @@ fn texts() -> Vec<TypeCase> {
     strings.values.extend(texts.iter().map(|text| (format!("'{text}'"), json!(text))));
     vec![
         strings,
-        by_text("uuids", "uuid", "uuid", "uuid", &[
-            "00000000-0000-0000-0000-000000000000",
-            "ffffffff-ffff-ffff-ffff-ffffffffffff",
-            "f79c3e09-677c-4bbd-a479-3f349cb785e7",
-        ]),
+        by_text(
+            "uuids",
+            "uuid",
+            "uuid",
+            "uuid",
+            &[
+                "00000000-0000-0000-0000-000000000000",
+                "ffffffff-ffff-ffff-ffff-ffffffffffff",
+                "f79c3e09-677c-4bbd-a479-3f349cb785e7",
+            ],
+        ),
     ]
 }
 
@@ -165,21 +211,35 @@ fn times() -> Vec<TypeCase> {
         "9999-12-31T23:59:59.999999",
     ];
     let zoned = moments.map(|moment| format!("{moment}Z"));
-    let mut nanos = by_text("timestamps_ns", "timestamp_ns", "timestamp_ns", "timestamp_ns", &[
-        "1677-09-22T00:00:00.000000001",
-        "1969-12-31T23:59:59.999999999",
-        "1970-01-01T00:00:00.000000000",
-        "2026-02-28T03:04:05.678900001",
-        "2262-04-11T23:47:16.854775807",
-    ]);
+    let mut nanos = by_text(
+        "timestamps_ns",
+        "timestamp_ns",
+        "timestamp_ns",
+        "timestamp_ns",
+        &[
+            "1677-09-22T00:00:00.000000001",
+            "1969-12-31T23:59:59.999999999",
+            "1970-01-01T00:00:00.000000000",
+            "2026-02-28T03:04:05.678900001",
+            "2262-04-11T23:47:16.854775807",
+        ],
+    );
     nanos.since = 3;
     vec![
-        by_text("dates", "date", "date", "date", &[
-            "0001-01-01", "1582-10-10", "1969-12-31", "1970-01-01", "2024-02-29", "9999-12-31",
-        ]),
-        by_text("times", "time", "time", "time", &[
-            "00:00:00.000000", "00:00:00.000001", "12:34:56.789000", "23:59:59.999999",
-        ]),
+        by_text(
+            "dates",
+            "date",
+            "date",
+            "date",
+            &["0001-01-01", "1582-10-10", "1969-12-31", "1970-01-01", "2024-02-29", "9999-12-31"],
+        ),
+        by_text(
+            "times",
+            "time",
+            "time",
+            "time",
+            &["00:00:00.000000", "00:00:00.000001", "12:34:56.789000", "23:59:59.999999"],
+        ),
         by_text("timestamps", "timestamp", "timestamp", "timestamp", &moments),
         by_text(
             "timestamptzs",
@@ -194,25 +254,34 @@ fn times() -> Vec<TypeCase> {
 
 fn bytes() -> Vec<TypeCase> {
     vec![
-        with("binaries", "binary", json!("binary"), &[
-            ("X''", json!("")),
-            ("X'00'", json!("AA==")),
-            ("X'00ff10'", json!("AP8Q")),
-            ("X'ffffffffffffffffffffffffffffffffffff'", json!("////////////////////////")),
-        ]),
-        with("fixeds", "fixed(3)", json!("fixed[3]"), &[
-            ("CAST(X'000000' AS fixed(3))", json!("AAAA")),
-            ("CAST(X'ffffff' AS fixed(3))", json!("////")),
-        ]),
+        with(
+            "binaries",
+            "binary",
+            json!("binary"),
+            &[
+                ("X''", json!("")),
+                ("X'00'", json!("AA==")),
+                ("X'00ff10'", json!("AP8Q")),
+                ("X'ffffffffffffffffffffffffffffffffffff'", json!("////////////////////////")),
+            ],
+        ),
+        with(
+            "fixeds",
+            "fixed(3)",
+            json!("fixed[3]"),
+            &[("CAST(X'000000' AS fixed(3))", json!("AAAA")), ("CAST(X'ffffff' AS fixed(3))", json!("////"))],
+        ),
     ]
 }
 
 fn nested() -> Vec<TypeCase> {
     let list = |element: Value| json!({"type": "list", "element-id": 10, "element": element, "element-required": false});
-    let field = |id: u8, name: &str, ty: Value| json!({"id": id, "name": name, "required": false, "type": ty});
+    let field =
+        |id: u8, name: &str, ty: Value| json!({"id": id, "name": name, "required": false, "type": ty});
     let text_map = json!({"type": "map", "key-id": 10, "key": "string", "value-id": 11, "value": "int", "value-required": false});
     let number_map = json!({"type": "map", "key-id": 10, "key": "int", "value-id": 11, "value": "string", "value-required": false});
-    let pair = json!({"type": "struct", "fields": [field(10, "a", json!("int")), field(11, "b", json!("string"))]});
+    let pair =
+        json!({"type": "struct", "fields": [field(10, "a", json!("int")), field(11, "b", json!("string"))]});
     let deep = list(json!({"type": "struct", "fields": [
         field(11, "n", json!("long")),
         field(12, "tags", json!({"type": "map", "key-id": 13, "key": "string", "value-id": 14,
@@ -220,29 +289,58 @@ fn nested() -> Vec<TypeCase> {
             "value-required": false})),
     ]}));
     vec![
-        with("arrays", "array<int>", list(json!("int")), &[
-            ("ARRAY[1, NULL, 3]", json!([1, null, 3])),
-            ("CAST(ARRAY[] AS array<int>)", json!([])),
-            ("CAST(ARRAY[NULL] AS array<int>)", json!([null])),
-        ]),
-        with("text_arrays", "array<string>", list(json!("string")), &[
-            ("ARRAY['', 'ä', NULL]", json!(["", "ä", null])),
-        ]),
-        with("text_maps", "map<string,int>", text_map, &[
-            ("MAP(ARRAY['a', 'ü'], ARRAY[1, NULL])", json!([["a", 1], ["ü", null]])),
-            ("MAP(ARRAY['only'], ARRAY[-1])", json!([["only", -1]])),
-        ]),
-        with("number_maps", "map<int,string>", number_map, &[
-            ("MAP(ARRAY[2, 1], ARRAY['b', 'a'])", json!([[1, "a"], [2, "b"]])),
-        ]),
-        with("structs", "struct<a:int,b:string>", pair, &[
-            ("named_struct('a', 1, 'b', 'x')", json!({"a": 1, "b": "x"})),
-            ("named_struct('a', CAST(NULL AS int), 'b', CAST(NULL AS string))", json!({"a": null, "b": null})),
-        ]),
-        with("deeps", "array<struct<n:bigint,tags:map<string,array<double>>>>", deep, &[(
-            "ARRAY[named_struct('n', CAST(1 AS bigint), 'tags', MAP(ARRAY['k'], ARRAY[ARRAY[CAST(0.5 AS double), NULL]]))]",
-            json!([{"n": 1, "tags": [["k", [0.5, null]]]}]),
-        )]),
+        with(
+            "arrays",
+            "array<int>",
+            list(json!("int")),
+            &[
+                ("ARRAY[1, NULL, 3]", json!([1, null, 3])),
+                ("CAST(ARRAY[] AS array<int>)", json!([])),
+                ("CAST(ARRAY[NULL] AS array<int>)", json!([null])),
+            ],
+        ),
+        with(
+            "text_arrays",
+            "array<string>",
+            list(json!("string")),
+            &[("ARRAY['', 'ä', NULL]", json!(["", "ä", null]))],
+        ),
+        with(
+            "text_maps",
+            "map<string,int>",
+            text_map,
+            &[
+                ("MAP(ARRAY['a', 'ü'], ARRAY[1, NULL])", json!([["a", 1], ["ü", null]])),
+                ("MAP(ARRAY['only'], ARRAY[-1])", json!([["only", -1]])),
+            ],
+        ),
+        with(
+            "number_maps",
+            "map<int,string>",
+            number_map,
+            &[("MAP(ARRAY[2, 1], ARRAY['b', 'a'])", json!([[1, "a"], [2, "b"]]))],
+        ),
+        with(
+            "structs",
+            "struct<a:int,b:string>",
+            pair,
+            &[
+                ("named_struct('a', 1, 'b', 'x')", json!({"a": 1, "b": "x"})),
+                (
+                    "named_struct('a', CAST(NULL AS int), 'b', CAST(NULL AS string))",
+                    json!({"a": null, "b": null}),
+                ),
+            ],
+        ),
+        with(
+            "deeps",
+            "array<struct<n:bigint,tags:map<string,array<double>>>>",
+            deep,
+            &[(
+                "ARRAY[named_struct('n', CAST(1 AS bigint), 'tags', MAP(ARRAY['k'], ARRAY[ARRAY[CAST(0.5 AS double), NULL]]))]",
+                json!([{"n": 1, "tags": [["k", [0.5, null]]]}]),
+            )],
+        ),
     ]
 }
 
@@ -268,7 +366,9 @@ mod tests {
         let cases = type_cases();
         let names: HashSet<&str> = cases.iter().map(|case| case.name).collect();
         assert_eq!(names.len(), cases.len());
-        for primitive in ["boolean", "int", "long", "float", "double", "date", "time", "timestamp", "timestamptz"] {
+        for primitive in
+            ["boolean", "int", "long", "float", "double", "date", "time", "timestamp", "timestamptz"]
+        {
             assert!(cases.iter().any(|case| case.iceberg == primitive), "{primitive}");
         }
         for primitive in ["timestamp_ns", "string", "uuid", "binary", "fixed[3]", "decimal(38, 10)"] {

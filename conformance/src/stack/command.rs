@@ -48,9 +48,9 @@ fn find() -> Result<PathBuf> {
 pub fn run_within(command: &mut Command, input: &str, limit: Duration) -> Result<Output> {
     let started = Instant::now();
     let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| {
-            Failure::from(error).at(format!("cannot start {}", command.get_program().display()))
-        })?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(
+            |error| Failure::from(error).at(format!("cannot start {}", command.get_program().display())),
+        )?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     if let Some(mut stdin) = child.stdin.take() {

@@ -2,7 +2,8 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-static GATE: Gate = Gate { state: Mutex::new(State { shared: 0, alone: false, waiting: 0 }), changed: Condvar::new() };
+static GATE: Gate =
+    Gate { state: Mutex::new(State { shared: 0, alone: false, waiting: 0 }), changed: Condvar::new() };
 
 struct Gate {
     state: Mutex<State>,

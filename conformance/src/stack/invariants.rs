@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use icecap_table::storage::Storage;
 use icecap_table::testing::check_table;
 
-use crate::{Failure, Result};
+use crate::Result;
 
 /// What is broken in tables given by name and metadata location.
 ///

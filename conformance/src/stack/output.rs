@@ -52,7 +52,9 @@ impl Output {
 
     /// The line that begins with `error[`, of a command that failed.
     pub fn error_line(&self) -> Option<&str> {
-        (self.status != Some(0)).then(|| self.stderr.lines().find(|line| line.starts_with("error["))).flatten()
+        (self.status != Some(0))
+            .then(|| self.stderr.lines().find(|line| line.starts_with("error[")))
+            .flatten()
     }
 
     /// Checks that the command failed as expected: status 1, this kind, this text in the message.

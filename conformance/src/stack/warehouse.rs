@@ -129,7 +129,8 @@ impl Warehouse {
         if !self.catalog().exists() {
             return Ok(BTreeMap::new());
         }
-        let catalog = rusqlite::Connection::open_with_flags(self.catalog(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let catalog =
+            rusqlite::Connection::open_with_flags(self.catalog(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         catalog.busy_timeout(Duration::from_secs(30))?;
         let mut statement = catalog.prepare(
             "SELECT table_namespace || '.' || table_name, metadata_location FROM iceberg_tables
@@ -146,7 +147,9 @@ impl Warehouse {
     pub fn metadata_location(&self, table: &str) -> Result<String> {
         let pointers = self.pointers()?;
         let found = pointers.get(table).cloned();
-        found.ok_or_else(|| Failure::new(format!("no table {table} in the catalog, which has {:?}", pointers.keys())))
+        found.ok_or_else(|| {
+            Failure::new(format!("no table {table} in the catalog, which has {:?}", pointers.keys()))
+        })
     }
 
     /// A table's metadata.

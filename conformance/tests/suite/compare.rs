@@ -9,7 +9,12 @@ use crate::reader;
 
 /// Fails unless `icecap` and all readers but the excluded see exactly `expected` (rows as arrays), and the
 /// invariants hold. Each exclusion is printed.
-pub fn everyone_reads(warehouse: &Warehouse, table: &str, expected: &[Value], excluded: impl Fn(Foreign) -> Option<&'static str>) {
+pub fn everyone_reads(
+    warehouse: &Warehouse,
+    table: &str,
+    expected: &[Value],
+    excluded: impl Fn(Foreign) -> Option<&'static str>,
+) {
     let own = warehouse.read(table).unwrap_or_else(|failure| panic!("{table}: {failure}"));
     let expected = Rows::from_arrays(&own.columns, expected).unwrap();
     same(table, ("expected", &expected), ("icecap", &own.rows));
@@ -23,7 +28,12 @@ pub fn everyone_agrees(warehouse: &Warehouse, table: &str) -> Rows {
     own.rows
 }
 
-fn others_read(warehouse: &Warehouse, table: &str, expected: &Rows, excluded: impl Fn(Foreign) -> Option<&'static str>) {
+fn others_read(
+    warehouse: &Warehouse,
+    table: &str,
+    expected: &Rows,
+    excluded: impl Fn(Foreign) -> Option<&'static str>,
+) {
     let location = warehouse.metadata_location(table).unwrap();
     invariants_hold(warehouse, table);
     for foreign in Foreign::ALL {
@@ -53,7 +63,9 @@ pub fn invariants_hold(warehouse: &Warehouse, table: &str) {
 /// partition values were looked at.
 pub fn manifests_tell_the_truth(warehouse: &Warehouse, table: &str) -> u64 {
     let location = warehouse.metadata_location(table).unwrap();
-    let answer = reader(Foreign::PyIceberg).call(&json!({"op": "check_files", "metadata_location": location})).unwrap();
+    let answer = reader(Foreign::PyIceberg)
+        .call(&json!({"op": "check_files", "metadata_location": location}))
+        .unwrap();
     assert_eq!(answer["problems"], json!([]), "{table}: {:#}", answer["problems"]);
     answer["partition_values"].as_u64().unwrap()
 }

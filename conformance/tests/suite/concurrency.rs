@@ -18,7 +18,10 @@ const WITHIN: Duration = Duration::from_secs(120);
 fn appender(warehouse: &Warehouse, process: usize) -> Child {
     let mut command = warehouse.command().unwrap();
     for append in 0..APPENDS {
-        command.args(["-e", &format!("INSERT INTO t VALUES ({}, 'process {process}')", process * APPENDS + append)]);
+        command.args([
+            "-e",
+            &format!("INSERT INTO t VALUES ({}, 'process {process}')", process * APPENDS + append),
+        ]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -98,7 +98,10 @@ fn after_a_kill_every_reported_statement_is_there_once_and_no_other() {
         let next = insert(2_000_000 + first);
         warehouse.run(&[&next]).unwrap().success().unwrap();
     }
-    report("kill_batches", &json!({"statements": IN_BATCHES, "killed": killed, "committed_unreported": under_way}));
+    report(
+        "kill_batches",
+        &json!({"statements": IN_BATCHES, "killed": killed, "committed_unreported": under_way}),
+    );
     assert!(killed >= 3, "only {killed} of {} processes were hit", IN_BATCHES / BATCH);
 }
 
@@ -130,7 +133,8 @@ fn a_killed_statement_asked_again_under_its_token_runs_once() {
     assert!(before.values().all(|times| *times == 1), "a row is there twice: {before:?}");
     let committed = before.len() - 1;
     let started = Instant::now();
-    let first: Vec<Value> = (0..WITH_TOKEN).map(|id| ask_again(&warehouse, &token(id), id, started)).collect();
+    let first: Vec<Value> =
+        (0..WITH_TOKEN).map(|id| ask_again(&warehouse, &token(id), id, started)).collect();
     let expected: BTreeMap<usize, usize> = (0..WITH_TOKEN).chain([1_000_000]).map(|id| (id, 1)).collect();
     assert_eq!(stored(&warehouse), expected);
     let pointer = warehouse.metadata_location("default.t").unwrap();
@@ -140,7 +144,11 @@ fn a_killed_statement_asked_again_under_its_token_runs_once() {
             assert_eq!(again[key], first[key], "{id}: {key} of the recorded result");
         }
     }
-    assert_eq!(warehouse.metadata_location("default.t").unwrap(), pointer, "an answered token commits nothing");
+    assert_eq!(
+        warehouse.metadata_location("default.t").unwrap(),
+        pointer,
+        "an answered token commits nothing"
+    );
     invariants_hold(&warehouse, "default.t");
     let figures = json!({"statements": WITH_TOKEN, "killed": killed, "committed_before_retry": committed,
         "retries_seconds": started.elapsed().as_secs_f64()});
@@ -155,7 +163,8 @@ fn ask_again(warehouse: &Warehouse, token: &str, id: usize, started: Instant) ->
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.success() {
             let line = String::from_utf8_lossy(&output.stdout).into_owned();
-            let summary: Value = serde_json::from_str(line.trim()).unwrap_or_else(|_| panic!("{line:?} is no summary"));
+            let summary: Value =
+                serde_json::from_str(line.trim()).unwrap_or_else(|_| panic!("{line:?} is no summary"));
             assert_eq!(summary["rows_inserted"], 1, "{token}");
             return summary;
         }
@@ -169,7 +178,8 @@ fn ask_again(warehouse: &Warehouse, token: &str, id: usize, started: Instant) ->
 fn the_same_token_with_another_statement_is_refused() {
     let warehouse = Warehouse::new().unwrap();
     warehouse.run(&["CREATE TABLE t (id bigint) USING iceberg"]).unwrap().success().unwrap();
-    let run = |statement: String| start(&warehouse, &["--id", "one"], &[statement]).wait_with_output().unwrap();
+    let run =
+        |statement: String| start(&warehouse, &["--id", "one"], &[statement]).wait_with_output().unwrap();
     assert!(run(insert(1)).status.success());
     let other = run(insert(2));
     assert_eq!(other.status.code(), Some(1));

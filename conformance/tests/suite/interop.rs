@@ -20,7 +20,8 @@ fn insert(id: i64, name: &str) -> String {
 }
 
 fn read_by_catalog(warehouse: &Warehouse, foreign: Foreign) -> Rows {
-    let rows = reader(foreign).read_catalog(&warehouse.catalog(), &warehouse.path(), "default.shared").unwrap();
+    let rows =
+        reader(foreign).read_catalog(&warehouse.catalog(), &warehouse.path(), "default.shared").unwrap();
     let columns = columns_of(&warehouse.metadata("default.shared").unwrap(), None).unwrap();
     Rows::from_arrays(&columns, &rows).unwrap()
 }
@@ -61,11 +62,20 @@ fn spark_appends_through_the_catalog_file_and_icecap_goes_on() {
 #[test]
 fn both_catalog_clients_see_the_table_and_its_rows() {
     let warehouse = Warehouse::new().unwrap();
-    warehouse.run(&["CREATE DATABASE other", CREATE, &insert(1, "x"), &insert(2, "y")]).unwrap().success().unwrap();
+    warehouse
+        .run(&["CREATE DATABASE other", CREATE, &insert(1, "x"), &insert(2, "y")])
+        .unwrap()
+        .success()
+        .unwrap();
     let own = warehouse.read("default.shared").unwrap().rows;
     for foreign in [Foreign::PyIceberg, Foreign::Spark] {
         let request = json!({"op": "list_tables", "catalog": warehouse.catalog(), "warehouse": warehouse.path(), "namespace": "default"});
-        assert_eq!(reader(foreign).call(&request).unwrap()["tables"], json!(["default.shared"]), "{}", foreign.name());
+        assert_eq!(
+            reader(foreign).call(&request).unwrap()["tables"],
+            json!(["default.shared"]),
+            "{}",
+            foreign.name()
+        );
         let theirs = read_by_catalog(&warehouse, foreign);
         assert_eq!(difference("icecap", &own, foreign.name(), &theirs), None);
     }
@@ -83,7 +93,12 @@ fn a_table_that_pyiceberg_made_in_the_catalog_file_is_read_and_appended_to() {
         "table": "default.theirs", "schema": schema, "format_version": 2, "rows": [[1, "ä"], [2, null]]});
     reader(Foreign::PyIceberg).call(&request).unwrap();
     warehouse.run(&["INSERT INTO theirs VALUES (3, 'ours')"]).unwrap().success().unwrap();
-    everyone_reads(&warehouse, "default.theirs", &[json!([1, "ä"]), json!([2, null]), json!([3, "ours"])], |_| None);
+    everyone_reads(
+        &warehouse,
+        "default.theirs",
+        &[json!([1, "ä"]), json!([2, null]), json!([3, "ours"])],
+        |_| None,
+    );
 }
 
 #[test]

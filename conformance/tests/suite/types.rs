@@ -44,7 +44,8 @@ fn every_type_in_format_version_3_reads_equal_everywhere() {
 fn a_type_of_version_3_is_refused_in_version_2() {
     let warehouse = Warehouse::new().unwrap();
     for case in type_cases().into_iter().filter(|case| case.since > 2) {
-        let create = format!("CREATE TABLE t (v {}) USING iceberg TBLPROPERTIES ('format-version'='2')", case.sql);
+        let create =
+            format!("CREATE TABLE t (v {}) USING iceberg TBLPROPERTIES ('format-version'='2')", case.sql);
         warehouse.run(&[&create]).unwrap().fails_with("invalid", "").unwrap();
     }
 }

@@ -44,22 +44,22 @@ impl Run {
             }
             Err(error) => return self.replay_or(kind, target, error).await,
         };
-        let Planned { ident, document, rows } = planned;
+        let Planned { ident, document, rows } = &planned;
         let metadata = document.metadata();
         let data = data_location(metadata)?;
         let intent = Intent { kind, target, bases: Vec::new(), prefixes: vec![data] };
         let result = self
             .write(intent, |write| async move {
-                let files = match &rows {
+                let files = match rows {
                     Some(rows) => self.stage(write, metadata, rows).await?,
                     None => Vec::new(),
                 };
                 Ok(vec![TableChange {
-                    ident,
+                    ident: ident.clone(),
                     uuid: None,
                     reference: MAIN.to_owned(),
                     base: None,
-                    change: Change::Create { metadata: document.to_bytes()?, files, snapshot: rows.is_some() },
+                    change: Change::Create { metadata: document.to_bytes()?.to_vec(), files, snapshot: rows.is_some() },
                 }])
             })
             .await?;

@@ -4,7 +4,7 @@
 //! catalog's name is the catalog; then the longest existing table name; what remains would be a metadata table or
 //! a reference.
 
-use icecap_table::catalog::{LoadedTable, TableCatalog};
+use icecap_table::catalog::LoadedTable;
 use icecap_table::id::TableIdent;
 
 use super::{DEFAULT_NAMESPACE, Parts};

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, Datum, Manifest, ManifestEntry, ManifestFile, ManifestStatus,
-    PartitionSpec,
+    DataContentType, DataFile, DataFileFormat, Datum, Manifest, ManifestContentType, ManifestEntry,
+    ManifestFile, ManifestStatus, PartitionSpec,
 };
 
 use super::plan::MetricsKept;
 use super::{ScanFile, ScanPlan};
+use crate::avro;
 use crate::error::{Error, Result};
 use crate::expr::{FileMetrics, Judge, ListedFile};
 
@@ -27,8 +28,10 @@ pub(super) struct Context {
 /// that cannot be read truly.
 pub(super) fn plan_manifest(listed: &ManifestFile, bytes: &[u8], context: &Context) -> Result<ScanPlan> {
     let corrupt = |what: String| Error::corrupt(what).with("manifest", listed.manifest_path.clone());
-    let manifest = Manifest::parse_avro(bytes)
-        .map_err(|e| corrupt("manifest cannot be parsed".into()).with_source(e))?;
+    let manifest = avro::parse(bytes, "manifest", &listed.manifest_path, Manifest::parse_avro)?;
+    if *manifest.metadata().content() != ManifestContentType::Data {
+        return Err(corrupt("manifest list calls a manifest of delete files one of data files".into()));
+    }
     let spec_id = listed.partition_spec_id;
     let spec = context.specs.get(&spec_id).ok_or_else(|| {
         corrupt(format!("manifest is of partition spec {spec_id}, which the table does not have"))
@@ -106,7 +109,7 @@ fn refuse_unreadable(file: &DataFile) -> Result<()> {
     if file.file_format() != DataFileFormat::Parquet {
         return refused(format!("reading {} data files is not supported yet", file.file_format()));
     }
-    if file.key_metadata().is_some() {
+    if file.key_metadata().is_some_and(|key| !key.is_empty()) {
         return refused("reading encrypted data files is not supported yet".into());
     }
     Ok(())

@@ -5,22 +5,21 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use iceberg::expr::Predicate;
-use iceberg::spec::{
-    ManifestContentType, ManifestFile, ManifestList, Schema, SchemaRef, Snapshot, TableMetadata,
-};
+use iceberg::spec::{ManifestContentType, ManifestFile, Schema, SchemaRef, Snapshot, TableMetadata};
 use tokio::sync::Semaphore;
 
 use super::ScanPlan;
 use super::manifest::{Context, plan_manifest};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::expr::Judge;
+use crate::snapshot::load_manifest_list;
 use crate::storage::Storage;
 
 /// Manifests that are read at once.
 const CONCURRENCY: usize = 16;
 /// Bytes of encoded manifests that are in memory at once; parsed they take some ten times as much.
 const IN_FLIGHT_KIB: u32 = 32 * 1024;
-/// A manifest list or manifest above this size is refused rather than read into memory.
+/// A manifest above this size is refused rather than read into memory.
 const MAX_METADATA_BYTES: u64 = 512 << 20;
 /// Below this size a manifest is parsed where it was read; above, on a thread for blocking work.
 const PARSE_INLINE_BYTES: usize = 32 << 10;
@@ -95,15 +94,21 @@ impl<'a> ScanRequest<'a> {
     ///
     /// # Errors
     /// `Unsupported` when the snapshot has delete files, or a wanted file is no plain Parquet file; `Corrupt`
-    /// when its metadata cannot be parsed or is too large to be metadata; `NotFound` when it is missing.
+    /// when its metadata cannot be parsed or is too large to be metadata, or is missing.
     pub async fn plan(self, storage: &Storage) -> Result<ScanPlan> {
         if self.snapshot.encryption_key_id().is_some() {
             return Err(Error::unsupported("reading encrypted tables is not supported yet"));
         }
+        if self.snapshot.manifest_list().is_empty() {
+            return Err(Error::unsupported(
+                "reading a snapshot without a manifest list is not supported yet",
+            )
+            .with("snapshot", self.snapshot.snapshot_id().to_string()));
+        }
         let judge = Judge::for_table(&self.filter, &self.schema, self.metadata);
         let mut plan = ScanPlan { filter_is_exact: true, ..ScanPlan::default() };
         let mut wanted = Vec::new();
-        for manifest in self.manifests(storage).await? {
+        for manifest in load_manifest_list(storage, self.metadata, self.snapshot).await? {
             if !(manifest.has_added_files() || manifest.has_existing_files()) {
                 continue;
             }
@@ -134,26 +139,6 @@ impl<'a> ScanRequest<'a> {
         }
         Ok(plan)
     }
-
-    async fn manifests(&self, storage: &Storage) -> Result<Vec<ManifestFile>> {
-        let location = self.snapshot.manifest_list();
-        if location.is_empty() {
-            return Err(Error::unsupported(
-                "reading a snapshot without a manifest list is not supported yet",
-            )
-            .with("snapshot", self.snapshot.snapshot_id().to_string()));
-        }
-        let bytes = storage.read_at_most(location, MAX_METADATA_BYTES).await?;
-        let version = self.metadata.format_version();
-        let owned = location.to_owned();
-        let list = parse(bytes.len(), location, move || {
-            ManifestList::parse_with_version(&bytes, version).map_err(|e| {
-                Error::corrupt("manifest list cannot be parsed").with("manifest list", owned).with_source(e)
-            })
-        })
-        .await?;
-        Ok(list.consume_entries().into_iter().collect())
-    }
 }
 
 async fn read_manifest(
@@ -162,7 +147,7 @@ async fn read_manifest(
     in_flight: &Semaphore,
     context: &Arc<Context>,
 ) -> Result<ScanPlan> {
-    if listed.key_metadata.is_some() {
+    if listed.key_metadata.as_ref().is_some_and(|key| !key.is_empty()) {
         return Err(Error::unsupported("reading encrypted manifests is not supported yet")
             .with("manifest", listed.manifest_path));
     }
@@ -171,32 +156,18 @@ async fn read_manifest(
         .acquire_many(kib)
         .await
         .map_err(|e| Error::bug("the scan's memory permits were closed").with_source(e))?;
-    let bytes = storage.read_at_most(&listed.manifest_path, MAX_METADATA_BYTES).await?;
+    let bytes = storage.read_at_most(&listed.manifest_path, MAX_METADATA_BYTES).await.map_err(|e| {
+        // What a snapshot names has to be there.
+        let missing = e.kind() == ErrorKind::NotFound;
+        if missing { e.with_kind(ErrorKind::Corrupt) } else { e }
+    })?;
+    if bytes.len() <= PARSE_INLINE_BYTES {
+        return plan_manifest(&listed, &bytes, context);
+    }
     let context = context.clone();
-    let path = listed.manifest_path.clone();
-    parse(bytes.len(), &path, move || plan_manifest(&listed, &bytes, &context)).await
-}
-
-/// Parses metadata of `size` bytes, off the reading thread where it takes long. A parser that panics has met
-/// bytes that its author did not foresee.
-async fn parse<T: Send + 'static>(
-    size: usize,
-    location: &str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    if size <= PARSE_INLINE_BYTES {
-        return std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-            .unwrap_or_else(|_| Err(unparsable(location)));
-    }
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(stopped) if stopped.is_panic() => Err(unparsable(location)),
-        Err(stopped) => Err(Error::cancelled("the scan was stopped").with_source(stopped)),
-    }
-}
-
-fn unparsable(location: &str) -> Error {
-    Error::corrupt("metadata file cannot be parsed").with("file", location)
+    tokio::task::spawn_blocking(move || plan_manifest(&listed, &bytes, &context))
+        .await
+        .map_err(|e| Error::cancelled("the scan was stopped").with_source(e))?
 }
 
 impl ScanPlan {

@@ -361,7 +361,7 @@ async fn what_is_no_manifest_is_corrupt_and_named() {
             let _ = plan().await;
         }
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(plan().await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(plan().await.unwrap_err().kind(), ErrorKind::Corrupt);
         std::fs::write(&path, &good).unwrap();
     }
 }
@@ -376,6 +376,15 @@ async fn a_manifest_of_another_spec_than_the_list_says_is_corrupt() {
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.to_string().contains(&format!("partition spec {claimed}")), "{error}");
     }
+}
+
+#[tokio::test]
+async fn delete_files_in_a_data_manifests_clothes_are_never_taken_for_data() {
+    let mut table = Fixture::new(FormatVersion::V2);
+    let deletes = data_file("d", 0, 1).content(DataContentType::PositionDeletes).build().unwrap();
+    let listed = table.write(0, true, |m| m.add_file(deletes, -1).unwrap()).await;
+    listed.content = iceberg::spec::ManifestContentType::Data;
+    assert_eq!(table.plan(Predicate::AlwaysTrue).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 /// `b` takes the name of the dropped `a`: under the snapshot's schema the filter would prune by `a`'s bounds.

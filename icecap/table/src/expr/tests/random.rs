@@ -535,11 +535,11 @@ fn run(seed: u64, tally: &mut Tally) {
 #[test]
 fn no_judgment_is_ever_wrong() {
     let mut tally = Tally::default();
-    for seed in 0..20_000 {
+    for seed in 0..10_000 {
         run(seed, &mut tally);
     }
     // A judge that never says anything would pass; this one must say a lot.
-    assert!(tally.judged > 100_000, "{}", tally.judged);
+    assert!(tally.judged > 50_000, "{}", tally.judged);
     assert!(tally.pruned * 4 > tally.judged, "{} of {} pruned", tally.pruned, tally.judged);
     assert!(tally.pruned_by_partition * 20 > tally.judged, "{} by partition", tally.pruned_by_partition);
     assert!(tally.strict * 8 > tally.judged, "{} strict", tally.strict);
