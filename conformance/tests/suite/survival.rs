@@ -32,7 +32,8 @@ fn survive(foreign: Foreign, at_least: usize) {
     assert!(files.len() >= at_least, "{} metadata files", files.len());
     for file in &files {
         let bytes = std::fs::read(file).unwrap();
-        let document = TableDocument::parse(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let document =
+            TableDocument::parse(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let before: Value = serde_json::from_slice(&bytes).unwrap();
         let after: Value = serde_json::from_slice(&document.to_bytes().unwrap()).unwrap();
         assert_eq!(after, before, "{}", file.display());
