@@ -12,7 +12,8 @@ async fn open(folder: &Path) -> (World, Parts, Catalog) {
     let world = World::open(folder).await.unwrap();
     let parts = world.parts();
     let catalog =
-        Catalog::new(world.store.clone(), world.storage.clone(), world.policy.clone(), Arc::clone(&parts.cache));
+        Catalog::open(world.store.clone(), world.storage.clone(), world.policy.clone()).await.unwrap();
+    let catalog = catalog.with_cache(Arc::clone(&parts.cache));
     (world, parts, catalog)
 }
 
