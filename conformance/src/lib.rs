@@ -1,1 +1,17 @@
-//! Conformance suite of Icecap: SQL logic tests, spec invariants, foreign readers
+//! Drives the real `icecap` command from outside and checks what it did with other people's eyes.
+//!
+//! Here live the stack a test runs on ([`stack`]), foreign engines as readers and second writers
+//! ([`reader`]), the one form in which values of all of them are compared ([`canonical`]), tables of every type
+//! and transform ([`matrix`]), and the runner of `.slt` files ([`slt`]).
+//!
+//! Nothing here may reach into the engine: what is tested is what users get, the command and the files it
+//! writes. The exceptions are the table crate's own judges (its spec invariants, its metadata documents).
+
+pub mod canonical;
+mod failure;
+pub mod matrix;
+pub mod reader;
+pub mod slt;
+pub mod stack;
+
+pub use failure::{Failure, Result};

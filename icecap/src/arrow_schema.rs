@@ -82,9 +82,10 @@ fn arrow_primitive(primitive: &PrimitiveType) -> Result<DataType> {
         PrimitiveType::TimestamptzNs => DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into())),
         PrimitiveType::String => DataType::Utf8,
         PrimitiveType::Uuid => DataType::FixedSizeBinary(16),
-        PrimitiveType::Fixed(length) => DataType::FixedSizeBinary(i32::try_from(*length).map_err(|_| {
-            Error::unsupported(format!("fixed({length}) is longer than Arrow can hold"))
-        })?),
+        PrimitiveType::Fixed(length) => DataType::FixedSizeBinary(
+            i32::try_from(*length)
+                .map_err(|_| Error::unsupported(format!("fixed({length}) is longer than Arrow can hold")))?,
+        ),
         PrimitiveType::Binary => DataType::Binary,
     })
 }
@@ -125,7 +126,9 @@ pub fn iceberg_type(data_type: &DataType, next_id: &mut i32) -> Result<Type> {
         DataType::Timestamp(_, Some(_)) => primitive(PrimitiveType::Timestamptz),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => primitive(PrimitiveType::String),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => primitive(PrimitiveType::Binary),
-        DataType::FixedSizeBinary(length) => primitive(PrimitiveType::Fixed(u64::from(length.unsigned_abs()))),
+        DataType::FixedSizeBinary(length) => {
+            primitive(PrimitiveType::Fixed(u64::from(length.unsigned_abs())))
+        }
         DataType::Dictionary(_, value) => iceberg_type(value, next_id),
         DataType::List(element)
         | DataType::LargeList(element)
@@ -179,4 +182,154 @@ pub fn iceberg_fields(fields: &Fields, next_id: &mut i32) -> Result<Vec<Arc<Nest
             Ok(Arc::new(NestedField::new(id, field.name(), ty, !field.is_nullable())))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn primitive(id: i32, name: &str, ty: PrimitiveType) -> Arc<NestedField> {
+        NestedField::optional(id, name, Type::Primitive(ty)).into()
+    }
+
+    /// The ids of a struct's fields, outer before inner, as they are met.
+    fn ids(fields: &[Arc<NestedField>]) -> Vec<(String, i32)> {
+        fn below(prefix: &str, ty: &Type, found: &mut Vec<(String, i32)>) {
+            let mut visit = |field: &NestedField| {
+                let name = format!("{prefix}.{}", field.name);
+                found.push((name.clone(), field.id));
+                below(&name, &field.field_type, found);
+            };
+            match ty {
+                Type::Primitive(_) => {}
+                Type::Struct(fields) => fields.fields().iter().for_each(|field| visit(field)),
+                Type::List(list) => visit(&list.element_field),
+                Type::Map(map) => {
+                    visit(&map.key_field);
+                    visit(&map.value_field);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        below("", &Type::Struct(StructType::new(fields.to_vec())), &mut found);
+        found
+    }
+
+    #[test]
+    fn every_primitive_type_survives_the_way_to_arrow_and_back() {
+        use PrimitiveType as T;
+        let types = [
+            T::Boolean,
+            T::Int,
+            T::Long,
+            T::Float,
+            T::Double,
+            T::Decimal { precision: 38, scale: 10 },
+            T::Date,
+            T::Time,
+            T::Timestamp,
+            T::Timestamptz,
+            T::String,
+            T::Fixed(7),
+            T::Binary,
+        ];
+        for ty in types {
+            let ty = Type::Primitive(ty);
+            assert_eq!(iceberg_type(&arrow_type(&ty).unwrap(), &mut 0).unwrap(), ty);
+        }
+        // Arrow knows no UUID; nanoseconds are stored as microseconds.
+        let ns = arrow_type(&Type::Primitive(T::TimestamptzNs)).unwrap();
+        assert_eq!(iceberg_type(&ns, &mut 0).unwrap(), Type::Primitive(T::Timestamptz));
+        assert_eq!(arrow_type(&Type::Primitive(T::Uuid)).unwrap(), DataType::FixedSizeBinary(16));
+    }
+
+    #[test]
+    fn other_arrow_types_widen() {
+        use PrimitiveType as T;
+        for (arrow, expected) in [
+            (DataType::UInt8, T::Int),
+            (DataType::UInt32, T::Long),
+            (DataType::UInt64, T::Decimal { precision: 20, scale: 0 }),
+            (DataType::Float16, T::Float),
+            (DataType::Decimal256(38, 2), T::Decimal { precision: 38, scale: 2 }),
+            (DataType::Utf8View, T::String),
+            (DataType::Date64, T::Date),
+            (DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::LargeUtf8)), T::String),
+        ] {
+            assert_eq!(iceberg_type(&arrow, &mut 0).unwrap(), Type::Primitive(expected));
+        }
+        for refused in [
+            DataType::Decimal256(39, 0),
+            DataType::Decimal128(5, -2),
+            DataType::Duration(TimeUnit::Second),
+            DataType::Null,
+        ] {
+            let error = iceberg_type(&refused, &mut 0).unwrap_err();
+            assert_eq!(error.kind(), icecap_table::ErrorKind::Unsupported);
+        }
+    }
+
+    #[test]
+    fn ids_are_drawn_as_iceberg_java_draws_them() {
+        let ints = || DataType::List(Arc::new(Field::new("item", DataType::Int32, true)));
+        let inner =
+            Fields::from(vec![Field::new("x", ints(), true), Field::new("y", DataType::Int32, false)]);
+        let pair = Fields::from(vec![
+            Field::new("key", DataType::Utf8, false),
+            Field::new("value", DataType::Struct(inner), true),
+        ]);
+        let map = DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair), false)), false);
+        let fields = Fields::from(vec![
+            Field::new("a", ints(), true),
+            Field::new("m", map, true),
+            Field::new("b", DataType::Int32, true),
+        ]);
+        let mut last = 0;
+        let ids = ids(&iceberg_fields(&fields, &mut last).unwrap());
+        let ids: Vec<_> = ids.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+        assert_eq!(
+            ids,
+            [
+                (".a", 1),
+                (".a.element", 4),
+                (".m", 2),
+                (".m.key", 5),
+                (".m.value", 6),
+                (".m.value.x", 7),
+                (".m.value.x.element", 9),
+                (".m.value.y", 8),
+                (".b", 3),
+            ]
+        );
+        assert_eq!(last, 9);
+    }
+
+    #[test]
+    fn arrow_fields_carry_ids_and_nullability_at_every_level() {
+        let element = NestedField::list_element(3, Type::Primitive(PrimitiveType::Int), true);
+        let schema = Schema::builder()
+            .with_fields(vec![
+                NestedField::required(1, "a", Type::Primitive(PrimitiveType::Long)).into(),
+                NestedField::optional(2, "l", Type::List(ListType::new(element.into()))).into(),
+                NestedField::optional(
+                    4,
+                    "s",
+                    Type::Struct(StructType::new(vec![primitive(5, "x", PrimitiveType::String)])),
+                )
+                .into(),
+            ])
+            .build()
+            .unwrap();
+        let arrow = arrow_schema(&schema).unwrap();
+        let id = |field: &Field| field.metadata()[FIELD_ID].clone();
+        assert_eq!(arrow.fields().iter().map(|f| id(f)).collect::<Vec<_>>(), ["1", "2", "4"]);
+        assert_eq!(arrow.fields().iter().map(|f| f.is_nullable()).collect::<Vec<_>>(), [false, true, true]);
+        let DataType::List(element) = arrow.field(1).data_type() else { panic!("not a list") };
+        assert_eq!(
+            (element.name().as_str(), id(element), element.is_nullable()),
+            ("element", "3".into(), false)
+        );
+        let DataType::Struct(fields) = arrow.field(2).data_type() else { panic!("not a struct") };
+        assert_eq!((fields[0].name().as_str(), id(&fields[0])), ("x", "5".into()));
+    }
 }

@@ -33,7 +33,7 @@ pub use settings::EngineSettings;
 pub use summary::{DoneSummary, WriteSummary};
 
 use crate::dispatch::{Executor, InProcess, InProcessSettings};
-use crate::plan::SourcePolicy;
+use crate::source::SourcePolicy;
 use crate::{Error, Result};
 
 /// The namespace of an unqualified name.
@@ -76,6 +76,10 @@ impl Engine {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
         let warehouse = location::to_location(&settings.warehouse)?;
+        if !warehouse.starts_with("file:") {
+            return Err(Error::unsupported("warehouses other than local directories are not supported yet")
+                .with("warehouse", warehouse));
+        }
         let storage = Storage::local();
         let policy = Policy::new(&warehouse, &settings.allow_location)?;
         let (path, catalog_name) = settings.catalog_file(&warehouse)?;

@@ -6,7 +6,7 @@
 
 pub mod arrow_schema;
 pub mod dispatch;
-// pub mod engine;
+pub mod engine;
 pub mod plan;
 pub mod scan;
 pub mod source;

@@ -1,11 +1,29 @@
 //! SQL: text to statements, names, types, query planning, and strict store assignment.
 //!
 //! Nothing here reads a table, a file or a catalog: whoever runs a statement resolves the names that
-//! the statements and [`resolve`](mod@resolve) hand out, and gives the sources back for planning.
+//! the statements and [`resolve_tables`](resolve::resolve_tables) hand out, and gives the sources back for planning.
 
+pub mod assign;
 pub mod ast;
+mod cursor;
+mod depth;
+mod dialect;
+mod error;
+mod functions;
+pub mod names;
+mod parse;
+pub mod plan;
+pub mod resolve;
+mod script;
+mod spelling;
+pub mod store;
+mod tokens;
+pub mod types;
 
 pub use ast::{
     ColumnDef, CreateTable, Insert, Name, NamePart, ParsedStatement, PartitionTerm, Statement, TableUse,
     TableUseKind, Value, VersionSpec,
 };
+pub use error::from_datafusion;
+pub use parse::{parse_script, parse_statement};
+pub use script::{MAX_STATEMENT_BYTES, StatementText, split_script};

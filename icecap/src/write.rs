@@ -1,1 +1,34 @@
-//! stub
+//! Writing data files: rows in, [`StagedFile`](icecap_table::staged_file::StagedFile)s out.
+//!
+//! [`IcebergWriteExec`] runs in a worker at the root of a writing stage. Its rows are brought to the table's
+//! shape (`conform`), sorted out by partition (`transform`, `partition`, `groups`), encoded as Parquet on
+//! as many threads as there are (`file`, `column`, `parallel`), sent to storage while they grow (`upload`),
+//! and described for the manifest (`metrics`, `bounds`, `nan`). Memory is bounded by `budget`.
+//!
+//! Nothing here commits, talks to a catalog, or knows SQL. A staged file is durable when it is reported;
+//! its base name begins with its write id, and it lies below the table's data location.
+
+mod bounds;
+mod budget;
+mod column;
+mod conform;
+mod dictionary;
+mod exec;
+mod file;
+mod groups;
+mod layout;
+mod metrics;
+mod nan;
+mod parallel;
+mod parquet_schema;
+mod partition;
+mod target;
+mod transform;
+mod upload;
+mod writer;
+
+pub use exec::{IcebergWriteExec, KIND_DATA};
+pub use target::{WRITE_TARGET_VERSION, WriteTarget, is_staged_by};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,14 @@
-//! The icecap command
+//! The `icecap` command: arguments in, statements through the engine, results and errors out.
+//!
+//! What a statement means is decided in the engine; here live only what a shell sees: flags and their
+//! environment variables ([`args`]), where SQL text comes from ([`script`]), how rows and summaries look
+//! ([`output`]), how an error is printed and which exit status it gives ([`failure`]), and Ctrl-C. Only
+//! `run` talks to the engine.
+
+pub mod args;
+pub mod command;
+pub mod failure;
+pub mod output;
+pub mod quantity;
+mod run;
+pub mod script;

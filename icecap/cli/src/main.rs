@@ -1,2 +1,7 @@
 //! The `icecap` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    icecap_cli::command::main(std::env::args_os())
+}

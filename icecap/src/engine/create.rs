@@ -6,12 +6,12 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlan;
 use icecap_table::commit::{Change, StatementKind, TableChange};
 use icecap_table::iceberg::spec::{
-    NestedField, NestedFieldRef, Schema, Transform, UnboundPartitionField, UnboundPartitionSpec,
+    FormatVersion, NestedField, NestedFieldRef, Schema, Transform, UnboundPartitionField, UnboundPartitionSpec,
 };
 use icecap_table::id::TableIdent;
 use icecap_table::location;
 use icecap_table::metadata::{NewTable, TableDocument};
-use icecap_table::properties::{MappedProperties, map_athena, map_plain};
+use icecap_table::properties::{MappedProperties, map_athena, map_iceberg};
 
 use super::insert::{MAIN, data_location};
 use super::session::Run;
@@ -44,22 +44,22 @@ impl Run {
             }
             Err(error) => return self.replay_or(kind, target, error).await,
         };
-        let Planned { ident, document, rows } = planned;
+        let Planned { ident, document, rows } = &planned;
         let metadata = document.metadata();
         let data = data_location(metadata)?;
         let intent = Intent { kind, target, bases: Vec::new(), prefixes: vec![data] };
         let result = self
             .write(intent, |write| async move {
-                let files = match &rows {
+                let files = match rows {
                     Some(rows) => self.stage(write, metadata, rows).await?,
                     None => Vec::new(),
                 };
                 Ok(vec![TableChange {
-                    ident,
+                    ident: ident.clone(),
                     uuid: None,
                     reference: MAIN.to_owned(),
                     base: None,
-                    change: Change::Create { metadata: document.to_bytes()?, files, snapshot: rows.is_some() },
+                    change: Change::Create { metadata: document.to_bytes()?.to_vec(), files, snapshot: rows.is_some() },
                 }])
             })
             .await?;
@@ -103,9 +103,12 @@ impl Run {
 
     fn new_document(&self, create: &CreateTable, ident: &TableIdent, schema: Schema) -> Result<TableDocument> {
         let mapped = match create.athena {
-            true => map_athena(&create.properties)?,
-            false => map_plain(&create.properties)?,
+            true => map_athena(create.properties.clone())?,
+            false => map_iceberg(create.properties.clone())?,
         };
+        for (_, value) in mapped.location_values() {
+            self.parts.policy.check(value)?;
+        }
         let MappedProperties { mut properties, location, format_version } = mapped;
         if let Some(comment) = &create.comment {
             properties.insert("comment".to_owned(), comment.clone());
@@ -124,7 +127,7 @@ impl Run {
             partition_spec,
             sort_order: None,
             properties,
-            format_version,
+            format_version: format_version.unwrap_or(FormatVersion::V2),
             now_ms: self.parts.clock.now_ms(),
         })?;
         // A bad property is better told now than by the first INSERT.

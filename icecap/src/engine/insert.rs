@@ -74,8 +74,20 @@ impl Run {
         source: &LogicalPlan,
     ) -> Result<Vec<StagedFile>> {
         let physical = self.physical_plan(source).await?;
-        let nonce = self.parts.ids.uuid().simple().to_string()[24..].to_owned();
-        let target = WriteTarget::new(metadata, write.id, write.round, &nonce)?;
+        let target = WriteTarget {
+            schema: Arc::clone(metadata.current_schema()),
+            partition_spec: Arc::clone(metadata.default_partition_spec()),
+            sort_order_id: None,
+            format_version: metadata.format_version(),
+            data_location: data_location(metadata)?,
+            properties: metadata.properties().clone(),
+            write_id: write.id,
+            stage: 0,
+            task: 0,
+            attempt: 0,
+            nonce: self.parts.ids.uuid().simple().to_string(),
+            memory_bytes: self.parts.settings.memory_bytes,
+        };
         let root = Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?);
         let codec = IcecapCodec::new(self.parts.storage.clone());
         let task = WriteTask::single(write.id, write.round, root, &codec)?;

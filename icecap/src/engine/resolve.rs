@@ -4,11 +4,11 @@
 //! catalog's name is the catalog; then the longest existing table name; what remains would be a metadata table or
 //! a reference.
 
-use icecap_table::catalog::{LoadedTable, TableCatalog};
+use icecap_table::catalog::LoadedTable;
 use icecap_table::id::TableIdent;
 
 use super::{DEFAULT_NAMESPACE, Parts};
-use crate::sql::{Name, NamePart};
+use crate::sql::{Name, NamePart, names};
 use crate::{Error, Result};
 
 /// A name's parts below the catalog.
@@ -19,37 +19,13 @@ fn below_catalog<'a>(parts: &'a Parts, name: &'a Name) -> &'a [NamePart] {
     }
 }
 
-/// How a new thing is called: lower-case unless quoted.
-fn new_name(part: &NamePart) -> String {
-    if part.quoted { part.value.clone() } else { part.value.to_lowercase() }
-}
-
-/// Picks the one of `candidates` that `wanted` names.
-fn pick<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Result<Option<&'a str>> {
-    let mut found = None;
-    for candidate in candidates {
-        if candidate == wanted {
-            return Ok(Some(candidate));
-        }
-        if candidate.to_lowercase() == wanted.to_lowercase() {
-            if let Some(other) = found {
-                return Err(Error::invalid(format!(
-                    "the name {wanted} is ambiguous: it may mean {other} or {candidate}; write it exactly, in quotes"
-                )));
-            }
-            found = Some(candidate);
-        }
-    }
-    Ok(found)
-}
-
 impl Parts {
     /// The existing namespace that `written` names, in the catalog's spelling.
     pub(crate) async fn find_namespace(&self, written: &[NamePart]) -> Result<Option<Vec<String>>> {
         let levels: Vec<String> = written.iter().map(|part| part.value.clone()).collect();
         let all = self.catalog.list_namespaces().await?;
         let joined: Vec<String> = all.iter().map(|namespace| namespace.join(".")).collect();
-        let found = pick(&levels.join("."), joined.iter().map(String::as_str))?;
+        let found = names::find(&levels.join("."), joined.iter().map(String::as_str))?;
         Ok(found.and_then(|name| all.iter().find(|namespace| namespace.join(".") == name).cloned()))
     }
 
@@ -59,13 +35,13 @@ impl Parts {
     /// `NotFound`, with what to do about it.
     pub(crate) async fn namespace(&self, name: &Name) -> Result<Vec<String>> {
         self.find_namespace(below_catalog(self, name)).await?.ok_or_else(|| {
-            Error::not_found(format!("namespace {} does not exist: CREATE SCHEMA makes it", name))
+            Error::not_found(format!("namespace {name} does not exist: CREATE SCHEMA makes it"))
         })
     }
 
     /// The levels that a new namespace gets.
     pub(crate) fn new_namespace(&self, name: &Name) -> Vec<String> {
-        below_catalog(self, name).iter().map(new_name).collect()
+        below_catalog(self, name).iter().map(NamePart::normalised).collect()
     }
 
     /// Where a new table of that name goes. An existing table of the same name, in any spelling, is returned in
@@ -82,7 +58,7 @@ impl Parts {
             [] => vec![DEFAULT_NAMESPACE.to_owned()],
             levels => self.namespace(&Name(levels.to_vec())).await?,
         };
-        Ok(TableIdent::new(namespace, new_name(table)))
+        Ok(TableIdent::new(namespace, table.normalised()))
     }
 
     /// Loads the table that `name` names.
@@ -106,14 +82,12 @@ impl Parts {
             if let Some(ident) = self.find_exact(&written[..shorter]).await? {
                 let rest = Name(written[shorter..].to_vec());
                 return Err(Error::unsupported(format!(
-                    "{} of table {ident} is not supported yet: metadata tables, branches and tags cannot be read",
-                    rest
+                    "{rest} of table {ident} is not supported yet: metadata tables, branches and tags cannot be read"
                 )));
             }
         }
         Err(Error::not_found(format!(
-            "table {} does not exist: SHOW TABLES lists those that do",
-            name
+            "table {name} does not exist: SHOW TABLES lists those that do"
         )))
     }
 
@@ -139,7 +113,7 @@ impl Parts {
             Err(error) if error.kind() == crate::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let found = pick(&table.value, tables.iter().map(|ident| ident.name.as_str()))?;
+        let found = names::find(&table.value, tables.iter().map(|ident| ident.name.as_str()))?;
         Ok(found.map(|name| TableIdent::new(namespace.clone(), name)))
     }
 }
@@ -149,18 +123,4 @@ fn split(written: &[NamePart]) -> Result<(&[NamePart], &NamePart)> {
         .split_last()
         .map(|(table, levels)| (levels, table))
         .ok_or_else(|| Error::invalid("a table's name is empty"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::pick;
-
-    #[test]
-    fn an_exact_match_wins_and_two_inexact_ones_are_an_error() {
-        assert_eq!(pick("a", ["A", "a"].into_iter()).unwrap(), Some("a"));
-        assert_eq!(pick("B", ["a", "b"].into_iter()).unwrap(), Some("b"));
-        assert_eq!(pick("c", ["a", "b"].into_iter()).unwrap(), None);
-        let error = pick("aa", ["Aa", "aA"].into_iter()).unwrap_err();
-        assert!(error.to_string().contains("ambiguous"), "{error}");
-    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use icecap_table::location;
+use icecap_table::location::Location;
 
 use crate::{Error, Result};
 
@@ -54,7 +54,8 @@ impl EngineSettings {
     pub(crate) fn catalog_file(&self, warehouse: &str) -> Result<(PathBuf, String)> {
         const DEFAULT_NAME: &str = "icecap";
         let Some(uri) = &self.catalog else {
-            return Ok((location::local_path(warehouse)?.join("catalog.db"), DEFAULT_NAME.to_owned()));
+            let root = Location::parse(warehouse)?;
+            return Ok((PathBuf::from(root.path()).join("catalog.db"), DEFAULT_NAME.to_owned()));
         };
         let (kind, rest) = uri.split_once(':').ok_or_else(|| {
             Error::invalid("a catalog is given as a URI, such as sqlite:/path/catalog.db").with("catalog", uri)

@@ -35,7 +35,11 @@ pub trait TableCatalog: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// `AlreadyExists`.
-    async fn create_namespace(&self, namespace: &[String], properties: BTreeMap<String, String>) -> Result<()>;
+    async fn create_namespace(
+        &self,
+        namespace: &[String],
+        properties: BTreeMap<String, String>,
+    ) -> Result<()>;
 
     /// Removes an empty namespace.
     ///

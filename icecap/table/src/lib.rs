@@ -9,6 +9,7 @@
 //! link this crate and must start fast. Every use of the `iceberg` kernel is in here and in the types that
 //! this crate hands out; its `arrow`, `writer` and `scan` modules are used nowhere.
 
+mod avro;
 pub mod catalog;
 pub mod clock;
 pub mod commit;

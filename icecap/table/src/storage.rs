@@ -77,8 +77,8 @@ impl Storage {
     /// `NotFound` when there is none.
     pub async fn read(&self, location: &str) -> Result<Bytes> {
         let (store, path) = self.object_store(location)?;
-        let result = store.get(&path).await.map_err(|e| failed("read", location, e))?;
-        result.bytes().await.map_err(|e| failed("read", location, e))
+        let result = store.get(&path).await.map_err(|e| store_error("read", location, e))?;
+        result.bytes().await.map_err(|e| store_error("read", location, e))
     }
 
     /// The whole object, unless it is larger than `max_bytes`: then nothing is read.
@@ -87,7 +87,7 @@ impl Storage {
     /// `NotFound` when there is none; `Corrupt` when it is larger.
     pub async fn read_at_most(&self, location: &str, max_bytes: u64) -> Result<Bytes> {
         let (store, path) = self.object_store(location)?;
-        let result = store.get(&path).await.map_err(|e| failed("read", location, e))?;
+        let result = store.get(&path).await.map_err(|e| store_error("read", location, e))?;
         if result.meta.size > max_bytes {
             return Err(Error::corrupt(format!(
                 "file of {} bytes is too large: {max_bytes} at most",
@@ -95,7 +95,7 @@ impl Storage {
             ))
             .with("location", location));
         }
-        result.bytes().await.map_err(|e| failed("read", location, e))
+        result.bytes().await.map_err(|e| store_error("read", location, e))
     }
 
     /// The bytes of `range`; fewer when the object ends before it does.
@@ -104,7 +104,7 @@ impl Storage {
     /// `NotFound` when there is no object.
     pub async fn read_range(&self, location: &str, range: Range<u64>) -> Result<Bytes> {
         let (store, path) = self.object_store(location)?;
-        store.get_range(&path, range).await.map_err(|e| failed("read", location, e))
+        store.get_range(&path, range).await.map_err(|e| store_error("read", location, e))
     }
 
     /// The object's length in bytes.
@@ -113,7 +113,7 @@ impl Storage {
     /// `NotFound` when there is none.
     pub async fn size(&self, location: &str) -> Result<u64> {
         let (store, path) = self.object_store(location)?;
-        Ok(store.head(&path).await.map_err(|e| failed("look up", location, e))?.size)
+        Ok(store.head(&path).await.map_err(|e| store_error("look up", location, e))?.size)
     }
 
     /// Stores a new object. It is durable, and complete under its name, when this returns.
@@ -125,7 +125,7 @@ impl Storage {
         store
             .put_opts(&path, PutPayload::from_bytes(bytes), PutMode::Create.into())
             .await
-            .map_err(|e| failed("write", location, e))?;
+            .map_err(|e| store_error("write", location, e))?;
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl Storage {
         let directories: BTreeSet<PathBuf> = written.await?.into_iter().flatten().collect();
         try_join_all(directories.into_iter().map(|directory| async move {
             let shown = directory.display().to_string();
-            self.local.sync_directory(directory).await.map_err(|e| failed("sync", &shown, e))
+            self.local.sync_directory(directory).await.map_err(|e| store_error("sync", &shown, e))
         }))
         .await?;
         Ok(())
@@ -153,7 +153,7 @@ impl Storage {
             return Ok(None);
         }
         let (_, path) = self.object_store(&location)?;
-        self.local.put_unsynced(&path, bytes).await.map(Some).map_err(|e| failed("write", &location, e))
+        self.local.put_unsynced(&path, bytes).await.map(Some).map_err(|e| store_error("write", &location, e))
     }
 
     /// Removes an object. That there is none is fine.
@@ -161,7 +161,7 @@ impl Storage {
         let (store, path) = self.object_store(location)?;
         match store.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(failed("delete", location, e)),
+            Err(e) => Err(store_error("delete", location, e)),
         }
     }
 
@@ -170,7 +170,8 @@ impl Storage {
         let root = Location::parse(prefix)?.root();
         let (store, path) = self.object_store(prefix)?;
         let listed = store.list(Some(&path)).map_ok(|object| format!("{root}/{}", object.location));
-        let mut locations: Vec<String> = listed.try_collect().await.map_err(|e| failed("list", prefix, e))?;
+        let mut locations: Vec<String> =
+            listed.try_collect().await.map_err(|e| store_error("list", prefix, e))?;
         locations.sort_unstable();
         Ok(locations)
     }
@@ -181,8 +182,8 @@ impl Storage {
     }
 }
 
-/// What a store's failure means to a caller.
-fn failed(what: &str, location: &str, error: object_store::Error) -> Error {
+/// What a store's failure means to a caller: `what` (a verb) could not be done at `location`.
+pub fn store_error(what: &str, location: &str, error: object_store::Error) -> Error {
     use object_store::Error as E;
     let of = |make: fn(String) -> Error, message: String| make(message).with("location", location);
     match error {

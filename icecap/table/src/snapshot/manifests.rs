@@ -13,6 +13,7 @@ use iceberg::spec::{
 use uuid::Uuid;
 
 use super::ManifestOrder;
+use crate::avro;
 use crate::error::{Error, ErrorKind, Result};
 use crate::location::join;
 use crate::storage::Storage;
@@ -31,10 +32,14 @@ pub async fn load_manifest_list(
 ) -> Result<Vec<ManifestFile>> {
     let location = snapshot.manifest_list();
     let bytes = storage.read_at_most(location, MANIFEST_MAX_BYTES).await.map_err(|e| missing(e, location))?;
-    let parse = |version| ManifestList::parse_with_version(&bytes, version);
+    let parse = |version| {
+        avro::parse(&bytes, "manifest list", location, |bytes| {
+            ManifestList::parse_with_version(bytes, version)
+        })
+    };
     // A list from before an upgrade may lack the counts that later versions require.
-    let list = parse(metadata.format_version()).or_else(|error| parse(FormatVersion::V1).map_err(|_| error));
-    let list = list.map_err(|e| corrupt("manifest list", location, e))?;
+    let list =
+        parse(metadata.format_version()).or_else(|error| parse(FormatVersion::V1).map_err(|_| error))?;
     Ok(list.consume_entries().into_iter().collect())
 }
 
@@ -70,7 +75,7 @@ pub async fn load_entries(
         );
     }
     let bytes = storage.read_at_most(location, MANIFEST_MAX_BYTES).await.map_err(|e| missing(e, location))?;
-    let parsed = Manifest::parse_avro(&bytes).map_err(|e| corrupt("manifest", location, e))?;
+    let parsed = avro::parse(&bytes, "manifest", location, Manifest::parse_avro)?;
     let (entries, metadata) = parsed.into_parts();
     let mut next_row_id = manifest.first_row_id.and_then(|id| i64::try_from(id).ok());
     let mut live = Vec::with_capacity(entries.len());
@@ -109,10 +114,6 @@ fn missing(error: Error, location: &str) -> Error {
     // What a snapshot names has to be there.
     let kind = if error.kind() == ErrorKind::NotFound { ErrorKind::Corrupt } else { error.kind() };
     error.with_kind(kind).with("named by a snapshot", location)
-}
-
-fn corrupt(what: &str, location: &str, error: iceberg::Error) -> Error {
-    Error::corrupt(format!("{what} breaks the specification")).with("location", location).with_source(error)
 }
 
 /// A manifest list's bytes, and the row id after the last that it gave out.

@@ -1,0 +1,259 @@
+//! Figures as JSON and as a table, with the ratios that the aims are about.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::machine::Machine;
+use crate::measure::Usage;
+use crate::stats::{Spread, quantile};
+use crate::workload::{Plan, Run, Series};
+
+/// One aim of the project, and what was measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Aim {
+    /// What is aimed at.
+    pub aim: String,
+    /// The figure.
+    pub measured: f64,
+    /// The bound of the figure.
+    pub bound: f64,
+    /// Whether the figure keeps the bound.
+    pub met: bool,
+}
+
+impl Aim {
+    fn at_most(aim: &str, measured: f64, bound: f64) -> Self {
+        Self { aim: aim.to_owned(), measured, bound, met: measured <= bound }
+    }
+
+    fn at_least(aim: &str, measured: f64, bound: f64) -> Self {
+        Self { aim: aim.to_owned(), measured, bound, met: measured >= bound }
+    }
+}
+
+/// The whole report as JSON: where, with what, every run, every spread.
+pub fn json(series: &[Series], plan: &Plan, machine: &Machine, commit: &str, versions: &Value) -> Value {
+    json!({
+        "commit": commit,
+        "machine": machine,
+        "versions": versions,
+        "settings": {
+            "scale": plan.scale,
+            "repeats": plan.repeats,
+            "inserts": plan.inserts,
+            "memory": plan.memory,
+            "threads": plan.threads,
+            "codec": "zstd level 3",
+            "fsync": true,
+        },
+        "series": series.iter().map(|series| json!({
+            "workload": series.workload,
+            "engine": series.engine,
+            "spreads": spreads(series),
+            "runs": series.runs,
+        })).collect::<Vec<_>>(),
+        "ratios": ratios(series),
+        "aims": aims(series, plan),
+    })
+}
+
+type Figure = (&'static str, fn(&Run) -> Option<f64>);
+
+/// The figures of a run, by the names that the report uses.
+const FIGURES: [Figure; 8] = [
+    ("wall_s", |run| Some(run.usage?.wall_seconds)),
+    ("cpu_s", |run| run.usage.map(cpu)),
+    ("peak_rss_mb", |run| Some(run.usage?.peak_rss_bytes as f64 / 1e6)),
+    ("data_mb", |run| Some(run.data_bytes? as f64 / 1e6)),
+    ("files", |run| Some(run.data_files? as f64)),
+    ("statement_p50_ms", |run| Some(quantile(&run.statement_seconds, 0.5)? * 1e3)),
+    ("statement_p95_ms", |run| Some(quantile(&run.statement_seconds, 0.95)? * 1e3)),
+    ("statement_max_ms", |run| Some(quantile(&run.statement_seconds, 1.0)? * 1e3)),
+];
+
+fn cpu(usage: Usage) -> f64 {
+    usage.user_seconds + usage.system_seconds
+}
+
+fn spread(series: &Series, name: &str) -> Option<Spread> {
+    let (_, figure) = FIGURES.iter().find(|(figure, _)| *figure == name)?;
+    Spread::of(&series.runs.iter().filter_map(figure).collect::<Vec<_>>())
+}
+
+fn spreads(series: &Series) -> serde_json::Map<String, Value> {
+    FIGURES
+        .iter()
+        .filter_map(|(name, _)| Some(((*name).to_owned(), serde_json::to_value(spread(series, name)?).ok()?)))
+        .collect()
+}
+
+fn find<'a>(series: &'a [Series], workload: &str, engine: &str) -> Option<&'a Series> {
+    series.iter().find(|series| series.workload == workload && series.engine == engine)
+}
+
+/// For each peer of each workload: its median wall time over Icecap's, and so on. Above 1 Icecap is ahead.
+fn ratios(series: &[Series]) -> Vec<Value> {
+    let peers = series.iter().filter(|series| !matches!(series.engine, "icecap" | "yardstick"));
+    peers
+        .filter_map(|peer| {
+            let icecap = find(series, peer.workload, "icecap")?;
+            let ratio = |name: &str| Some(spread(peer, name)?.median / spread(icecap, name)?.median);
+            Some(json!({
+                "workload": peer.workload,
+                "peer": peer.engine,
+                "speed": ratio("wall_s"),
+                "cpu": ratio("cpu_s"),
+                "memory": ratio("peak_rss_mb"),
+                "bytes": ratio("data_mb"),
+            }))
+        })
+        .collect()
+}
+
+fn aims(series: &[Series], plan: &Plan) -> Vec<Aim> {
+    let median = |workload: &str, engine: &str, name: &str| {
+        Some(spread(find(series, workload, engine)?, name)?.median)
+    };
+    let mut aims = Vec::new();
+    if let Some(seconds) = median("start", "icecap", "wall_s") {
+        aims.push(Aim::at_most("start to first committed INSERT, s", seconds, 0.13));
+    }
+    if let (Some(icecap), Some(disk)) =
+        (median("inserts", "icecap", "statement_p50_ms"), median("inserts", "yardstick", "statement_p50_ms"))
+    {
+        aims.push(Aim::at_most("one-row INSERT p50 above the yardstick, ms", icecap - disk, 6.0));
+    }
+    if let (Some(icecap), Some(duckdb)) =
+        (median("ctas", "icecap", "wall_s"), median("ctas", "duckdb", "wall_s"))
+    {
+        aims.push(Aim::at_least("CTAS speed relative to DuckDB's COPY", duckdb / icecap, 0.7));
+    }
+    if let Some(memory) = median("ctas", "icecap", "peak_rss_mb").filter(|_| plan.memory == "512MB") {
+        aims.push(Aim::at_most("CTAS peak memory with --memory 512MB, MB", memory, 600.0));
+    }
+    aims
+}
+
+/// The report as a person reads it: medians with least and greatest.
+pub fn table(series: &[Series], plan: &Plan) -> String {
+    let mut out = String::new();
+    let mut last = "";
+    for series in series {
+        if series.workload != last {
+            last = series.workload;
+            let _ = writeln!(out, "\n{last}: {} runs, median (least .. greatest)", series.runs.len());
+        }
+        for (name, _) in FIGURES {
+            if let Some(spread) = spread(series, name) {
+                let range = format!("({} .. {})", number(spread.min), number(spread.max));
+                let _ = writeln!(
+                    out,
+                    "  {:<10} {:<17} {:>10}  {range}",
+                    series.engine,
+                    name,
+                    number(spread.median)
+                );
+            }
+        }
+    }
+    for ratio in ratios(series) {
+        let part =
+            |name: &str| ratio[name].as_f64().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let _ = writeln!(
+            out,
+            "\n{} against {}: speed {}x, processor time {}x, memory {}x, bytes {}x (above 1: Icecap is ahead)",
+            ratio["workload"].as_str().unwrap_or_default(),
+            ratio["peer"].as_str().unwrap_or_default(),
+            part("speed"),
+            part("cpu"),
+            part("memory"),
+            part("bytes"),
+        );
+    }
+    for aim in aims(series, plan) {
+        let verdict = if aim.met { "met" } else { "MISSED" };
+        let _ = writeln!(out, "\naim {verdict}: {}: {} (bound {})", aim.aim, number(aim.measured), aim.bound);
+    }
+    out
+}
+
+fn number(value: f64) -> String {
+    if value.abs() >= 100.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.3}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ctas(engine: &'static str, walls: [f64; 3]) -> Series {
+        let run = |wall_seconds| Run {
+            usage: Some(Usage {
+                wall_seconds,
+                user_seconds: wall_seconds,
+                system_seconds: 0.5,
+                peak_rss_bytes: 400_000_000,
+            }),
+            data_bytes: Some(2_000_000),
+            data_files: Some(2),
+            statement_seconds: vec![wall_seconds],
+        };
+        Series { workload: "ctas", engine, runs: walls.map(run).to_vec() }
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            bench: "b".into(),
+            icecap: "i".into(),
+            python: "p".into(),
+            scripts: "s".into(),
+            cache: "c".into(),
+            scratch: "x".into(),
+            scale: 1.0,
+            repeats: 3,
+            inserts: 200,
+            memory: "512MB".into(),
+            threads: 2,
+            peers: vec![],
+        }
+    }
+
+    #[test]
+    fn ratios_and_aims_come_from_medians() {
+        let series = [ctas("icecap", [9.0, 4.0, 5.0]), ctas("duckdb", [4.0, 3.0, 90.0])];
+        assert_eq!(ratios(&series)[0]["speed"], json!(0.8));
+        assert_eq!(
+            aims(&series, &plan()),
+            [
+                Aim::at_least("CTAS speed relative to DuckDB's COPY", 0.8, 0.7),
+                Aim::at_most("CTAS peak memory with --memory 512MB, MB", 400.0, 600.0),
+            ]
+        );
+        assert!(aims(&series, &plan()).iter().all(|aim| aim.met));
+        let text = table(&series, &plan());
+        assert!(text.contains("icecap     wall_s                     5  (4 .. 9)"), "{text}");
+        assert!(text.contains("ctas against duckdb: speed 0.80x"), "{text}");
+    }
+
+    #[test]
+    fn a_missed_aim_says_so() {
+        let series = [ctas("icecap", [10.0; 3]), ctas("duckdb", [4.0; 3])];
+        assert!(
+            table(&series, &plan())
+                .contains("aim MISSED: CTAS speed relative to DuckDB's COPY: 0.400 (bound 0.7)")
+        );
+    }
+
+    #[test]
+    fn the_json_carries_every_run() {
+        let machine = Machine { cpu: "c".into(), cores: 2, memory_bytes: 8, kernel: "k".into() };
+        let report =
+            json(&[ctas("icecap", [1.0, 2.0, 3.0])], &plan(), &machine, "abc", &json!({"icecap": "0"}));
+        assert_eq!(report["commit"], "abc");
+        assert_eq!(report["series"][0]["runs"].as_array().unwrap().len(), 3);
+        assert_eq!(report["series"][0]["runs"][2]["wall_seconds"], 3.0);
+        assert_eq!(report["series"][0]["spreads"]["cpu_s"]["median"], 2.5);
+        assert_eq!(report["machine"]["cores"], 2);
+    }
+}

@@ -1,0 +1,99 @@
+"""What a table's manifests say of its data files, against what PyIceberg computes from the same files.
+
+Partition values by PyIceberg's own transforms, row counts, sizes, and per column the counts and bounds.
+"""
+
+import os
+import uuid
+
+import pyarrow.parquet as pq
+from pyiceberg.conversions import from_bytes
+from pyiceberg.types import DoubleType, FloatType, PrimitiveType, StringType, UUIDType
+
+MAX_PROBLEMS = 20
+
+
+def check(table):
+    """What is wrong, as sentences; and how many files and partition values were looked at."""
+    schema, problems, files, values = table.schema(), [], 0, 0
+    for task in table.scan().plan_files():
+        file = task.file
+        path = file.file_path.removeprefix("file://")
+        arrow = pq.ParquetFile(path).read()
+        by_id = {field_id(field): at for at, field in enumerate(arrow.schema)}
+        files += 1
+        expect(problems, path, "record_count", file.record_count, arrow.num_rows)
+        expect(problems, path, "file_size_in_bytes", file.file_size_in_bytes, os.path.getsize(path))
+        for at, field in enumerate(table.specs()[file.spec_id].fields):
+            source = schema.find_field(field.source_id)
+            column = internal(arrow.column(by_id[source.field_id]), source.field_type)
+            transform = field.transform.transform(source.field_type)
+            for value in column:
+                values += 1
+                expect(problems, path, f"partition {field.name} of {value!r}", comparable(file.partition[at]), comparable(transform(value)))
+        for field in schema.fields:
+            if isinstance(field.field_type, PrimitiveType):
+                check_column(problems, path, file, field, internal(arrow.column(by_id[field.field_id]), field.field_type))
+    return {"problems": problems[:MAX_PROBLEMS], "files": files, "partition_values": values}
+
+
+def check_column(problems, path, file, field, values):
+    present = [value for value in values if value is not None]
+    floating = isinstance(field.field_type, (FloatType, DoubleType))
+    numbers = [value for value in present if value == value] if floating else present
+    where = f"{path} column {field.name}"
+    expect(problems, where, "value_counts", file.value_counts.get(field.field_id), len(values))
+    expect(problems, where, "null_value_counts", file.null_value_counts.get(field.field_id), len(values) - len(present))
+    if floating:
+        expect(problems, where, "nan_value_counts", file.nan_value_counts.get(field.field_id), len(present) - len(numbers))
+    if (file.column_sizes or {}).get(field.field_id, 0) <= 0:
+        problems.append(f"{where}: no column size")
+    lower, upper = (bounds.get(field.field_id) for bounds in (file.lower_bounds or {}, file.upper_bounds or {}))
+    if not numbers:
+        if (lower, upper) != (None, None):
+            problems.append(f"{where}: bounds of a column without values")
+        return
+    least, most = min(numbers, key=sort_key), max(numbers, key=sort_key)
+    if lower is None:
+        problems.append(f"{where}: no lower bound")
+    elif sort_key(from_bytes(field.field_type, lower)) > sort_key(least):
+        problems.append(f"{where}: lower bound {lower!r} is above {least!r}")
+    if upper is None:
+        # A text of highest code points has no shorter text above it: then there is no bound.
+        if not (isinstance(field.field_type, StringType) and most[:16] == "\U0010ffff" * 16):
+            problems.append(f"{where}: no upper bound")
+    elif sort_key(from_bytes(field.field_type, upper)) < sort_key(most):
+        problems.append(f"{where}: upper bound {upper!r} is below {most!r}")
+
+
+def sort_key(value):
+    return value.bytes if isinstance(value, uuid.UUID) else value
+
+
+def field_id(field):
+    return int((field.metadata or {}).get(b"PARQUET:field_id", b"-1"))
+
+
+def internal(column, kind):
+    """Values as Iceberg's transforms take them: dates and times as integers."""
+    made = []
+    for scalar in column:
+        value = scalar.value if hasattr(scalar, "value") and scalar.is_valid and not hasattr(scalar.type, "storage_type") else scalar.as_py()
+        if isinstance(kind, UUIDType) and isinstance(value, bytes):
+            value = uuid.UUID(bytes=value)
+        made.append(value)
+    return made
+
+
+def comparable(value):
+    """Partition values come as bytes or UUID, as dates or days: one form."""
+    if isinstance(value, uuid.UUID):
+        return value.bytes
+    if value is not None and value != value:
+        return "NaN"
+    return value
+
+
+def expect(problems, where, what, found, wanted):
+    if found != wanted:
+        problems.append(f"{where}: {what} is {found!r}, computed {wanted!r}")

@@ -1,0 +1,200 @@
+//! Runs `.slt` files (SQL logic tests) over a [`Driver`], and checks the spec's invariants after every commit.
+//!
+//! A cell is written as `icecap` prints it in JSON, with NULL as `NULL`, an empty text as `(empty)` and other
+//! texts without quotes. `statement count N` is about inserted rows. A file that says `control substitution on`
+//! may use `${data}` (the folder `slt/data`), `${warehouse}` and `${beside}` (an empty folder for its own use).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde_json::Value;
+use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner, parse_file};
+
+use crate::reader::source_folder;
+use crate::stack::{Output, Warehouse, broken_invariants};
+use crate::{Failure, Result};
+
+/// What runs one statement of a file.
+pub trait Driver: Send {
+    /// Runs a statement; a failure's text begins with `error[<kind>]: `.
+    ///
+    /// # Errors
+    /// When the statement fails, or breaks an invariant.
+    fn run(&mut self, sql: &str) -> Result<Answer>;
+}
+
+/// What a statement answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// A query's rows.
+    Rows(Vec<Vec<String>>),
+    /// How many rows a write inserted; 0 for what inserts none.
+    Done(u64),
+}
+
+/// One process of `icecap sql` per statement.
+pub struct ProcessDriver {
+    warehouse: Warehouse,
+    seen: BTreeMap<String, String>,
+}
+
+impl ProcessDriver {
+    /// On a warehouse of its own.
+    ///
+    /// # Errors
+    /// When there is no room for one.
+    pub fn new() -> Result<Self> {
+        Ok(Self { warehouse: Warehouse::new()?, seen: BTreeMap::new() })
+    }
+
+    /// The warehouse.
+    pub fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
+    }
+
+    /// Judges the tables whose pointer moved since the last statement.
+    fn check_moved(&mut self) -> Result<()> {
+        let now = self.warehouse.pointers()?;
+        let moved: BTreeMap<_, _> = now
+            .iter()
+            .filter(|(table, at)| self.seen.get(*table) != Some(at))
+            .map(|(t, at)| (t.clone(), at.clone()))
+            .collect();
+        self.seen = now;
+        let broken = broken_invariants(&moved)?;
+        if broken.is_empty() { Ok(()) } else { Err(Failure::new(format!("invariants broken: {broken:#?}"))) }
+    }
+}
+
+impl Driver for ProcessDriver {
+    fn run(&mut self, sql: &str) -> Result<Answer> {
+        let output = self.warehouse.run_input(sql)?;
+        self.check_moved()?;
+        if let Some(line) = output.error_line() {
+            return Err(Failure::new(line));
+        }
+        answer(sql, output)
+    }
+}
+
+fn answer(sql: &str, output: Output) -> Result<Answer> {
+    let objects = output.objects()?;
+    if is_query(sql) {
+        let cells =
+            |object: &Value| object.as_object().into_iter().flat_map(|o| o.values()).map(cell).collect();
+        return Ok(Answer::Rows(objects.iter().map(cells).collect()));
+    }
+    match objects.as_slice() {
+        [summary] if summary["statement"].is_string() => {
+            Ok(Answer::Done(summary["rows_inserted"].as_u64().unwrap_or_default()))
+        }
+        other => Err(Failure::new(format!("expected one summary, got {other:?}"))),
+    }
+}
+
+fn is_query(sql: &str) -> bool {
+    let lines = sql.lines().map(str::trim).filter(|line| !line.starts_with("--"));
+    let head = lines.flat_map(str::split_whitespace).next().unwrap_or_default().to_ascii_lowercase();
+    let words = ["select", "with", "values", "table", "show", "describe", "desc", "explain"];
+    head.starts_with('(') || words.contains(&head.as_str())
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::String(text) if text.is_empty() => "(empty)".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Runs a file below `slt/` over a driver.
+///
+/// # Errors
+/// The records that do not behave as the file says, with their lines.
+pub fn run_file(name: &str, driver: Box<dyn Driver>, variables: &[(&str, &Path)]) -> Result<()> {
+    let mut driver = Some(Connection(driver));
+    let mut runner = Runner::new(move || {
+        let connection = driver.take();
+        async move { connection.ok_or_else(|| Problem("a file has one connection".to_owned())) }
+    });
+    let data = source_folder().join("slt/data");
+    for (variable, path) in variables.iter().copied().chain([("data", data.as_path())]) {
+        runner.set_var(variable.to_owned(), path.display().to_string());
+    }
+    let file = source_folder().join("slt").join(name).with_extension("slt");
+    let records = parse_file::<DefaultColumnType>(&file).map_err(|error| Failure::new(error.to_string()))?;
+    // All of them are run, so that one run shows everything that is wrong.
+    let wrong: Vec<String> = records
+        .into_iter()
+        .filter_map(|record| runner.run(record).err())
+        .map(|error| error.to_string())
+        .collect();
+    match wrong.as_slice() {
+        [] => Ok(()),
+        wrong => Err(Failure::new(format!("{} records of {name}.slt:\n{}", wrong.len(), wrong.join("\n")))),
+    }
+}
+
+/// Runs a file below `slt/` over processes, on a warehouse of its own.
+///
+/// # Errors
+/// The records that do not behave as the file says, with their lines.
+pub fn run_file_by_processes(name: &str) -> Result<()> {
+    let driver = ProcessDriver::new()?;
+    let warehouse = driver.warehouse().path();
+    let beside = driver.warehouse().beside().to_owned();
+    run_file(name, Box::new(driver), &[("warehouse", &warehouse), ("beside", &beside)])
+}
+
+struct Connection(Box<dyn Driver>);
+
+/// What the runner compares with the text behind `statement error`.
+#[derive(Debug)]
+struct Problem(String);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl DB for Connection {
+    type Error = Problem;
+    type ColumnType = DefaultColumnType;
+
+    fn run(&mut self, sql: &str) -> std::result::Result<DBOutput<DefaultColumnType>, Problem> {
+        match self.0.run(sql).map_err(|failure| Problem(failure.to_string()))? {
+            Answer::Done(rows) => Ok(DBOutput::StatementComplete(rows)),
+            Answer::Rows(rows) => {
+                let width = rows.first().map_or(0, Vec::len);
+                Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; width], rows })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_known_by_its_head() {
+        assert!(is_query("-- a remark\n  SELECT 1"));
+        assert!(is_query("(SELECT 1)"));
+        assert!(is_query("show tables"));
+        assert!(!is_query("INSERT INTO t SELECT 1"));
+        assert!(!is_query("CREATE TABLE t AS SELECT 1"));
+    }
+
+    #[test]
+    fn cells_tell_null_from_empty_text() {
+        assert_eq!(cell(&Value::Null), "NULL");
+        assert_eq!(cell(&serde_json::json!("")), "(empty)");
+        assert_eq!(cell(&serde_json::json!([1, "a"])), "[1,\"a\"]");
+        assert_eq!(cell(&serde_json::json!("a b")), "a b");
+    }
+}

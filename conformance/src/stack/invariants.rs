@@ -1,0 +1,23 @@
+//! The spec's invariants, judged by the table crate.
+
+use std::collections::BTreeMap;
+
+use icecap_table::storage::Storage;
+use icecap_table::testing::check_table;
+
+use crate::Result;
+
+/// What is broken in tables given by name and metadata location.
+///
+/// # Errors
+/// When the check cannot run at all.
+pub fn broken(tables: &BTreeMap<String, String>) -> Result<Vec<String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let storage = Storage::local();
+    let mut found = Vec::new();
+    for (table, location) in tables {
+        let broken = runtime.block_on(check_table(&storage, location));
+        found.extend(broken.into_iter().map(|what| format!("{table}: {what}")));
+    }
+    Ok(found)
+}

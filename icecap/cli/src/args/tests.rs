@@ -1,0 +1,162 @@
+use icecap_table::ErrorKind;
+
+use super::*;
+
+fn parse_line(args: &[&str]) -> Result<Invocation> {
+    parse(std::iter::once("icecap").chain(args.iter().copied()).map(OsString::from))
+}
+
+fn sql(args: &[&str]) -> SqlCommand {
+    match parse_line(&[&["sql"], args].concat()).unwrap() {
+        Invocation::Sql(command) => *command,
+        Invocation::Print(text) => panic!("expected a command, got: {text}"),
+    }
+}
+
+fn failure(args: &[&str]) -> (ErrorKind, String) {
+    let error = parse_line(args).unwrap_err();
+    (error.kind(), error.to_string())
+}
+
+#[test]
+fn without_flags_everything_has_its_default() {
+    assert_eq!(
+        sql(&[]),
+        SqlCommand {
+            sources: vec![Source::Stdin],
+            format: Format::Table,
+            warehouse: "./warehouse".into(),
+            catalog: None,
+            token: None,
+            memory_bytes: None,
+            threads: None,
+            temp_dir: None,
+            timeout: None,
+            allow_location: vec![],
+            allow_read: None,
+            verbosity: 0,
+        }
+    );
+}
+
+#[test]
+fn every_flag_arrives() {
+    let line = "--warehouse /w --catalog sqlite:/c.db --format json --id t1 --memory 512MB --threads 3 \
+                --temp-dir /tmp/x --timeout 5m --allow-location /a --allow-location /b,c --allow-read /r -vv -e X";
+    assert_eq!(
+        sql(&line.split_whitespace().collect::<Vec<_>>()),
+        SqlCommand {
+            sources: vec![Source::Inline("X".into())],
+            format: Format::Json,
+            warehouse: "/w".into(),
+            catalog: Some("sqlite:/c.db".into()),
+            token: Some("t1".into()),
+            memory_bytes: Some(512_000_000),
+            threads: Some(3),
+            temp_dir: Some("/tmp/x".into()),
+            timeout: Some(Duration::from_secs(300)),
+            allow_location: vec!["/a".into(), "/b,c".into()],
+            allow_read: Some(vec!["/r".into()]),
+            verbosity: 2,
+        }
+    );
+}
+
+#[test]
+fn statements_and_files_keep_their_order() {
+    let sources =
+        sql(&["-e", "A", "-f", "b.sql", "--format", "csv", "-e", "C", "-f", "-", "--execute", "E"]).sources;
+    assert_eq!(
+        sources,
+        [
+            Source::Inline("A".into()),
+            Source::File("b.sql".into()),
+            Source::Inline("C".into()),
+            Source::Stdin,
+            Source::Inline("E".into()),
+        ]
+    );
+}
+
+#[test]
+fn sql_may_begin_with_a_comment() {
+    assert_eq!(sql(&["-e", "-- all\nSELECT 1"]).sources, [Source::Inline("-- all\nSELECT 1".into())]);
+}
+
+#[test]
+fn a_wrong_flag_or_value_is_invalid_and_named() {
+    for (args, begin) in [
+        (&["sql", "--frobnicate"][..], "unexpected argument '--frobnicate' found"),
+        (&["sql", "--memory", "1M"], "invalid value '1M' for '--memory <SIZE>': '1M' is not a size: "),
+        (&["sql", "--timeout", "30"], "invalid value '30' for '--timeout <TIME>': '30' is not a duration: "),
+        (&["sql", "--threads", "0"], "invalid value '0' for '--threads <N>': "),
+        (&["sql", "--format", "xml"], "invalid value 'xml' for '--format <FORMAT>'"),
+        (&["sql", "--id", ""], "a value is required for '--id <TOKEN>'"),
+        (&["sql", "--warehouse"], "a value is required for '--warehouse <DIR>'"),
+        (&["sql", "extra"], "unexpected argument 'extra' found"),
+        (&["sqll"], "unrecognized subcommand 'sqll'"),
+        (&[], "a command is needed\n\nRuns SQL write statements"),
+    ] {
+        let (kind, message) = failure(args);
+        assert_eq!(kind, ErrorKind::Invalid, "{args:?}");
+        assert!(message.starts_with(begin), "{args:?}: {message}");
+        assert!(!message.contains('\u{1b}'), "{message:?}");
+    }
+}
+
+#[test]
+fn what_is_not_built_is_unsupported_and_named() {
+    for (args, message) in [
+        (&["sql", "--writers", "4"][..], "--writers is not supported yet"),
+        (&["sql", "--commit", "http://h"], "--commit is not supported yet"),
+        (&["sql", "--ledger", "sqlite:x"], "--ledger is not supported yet"),
+        (&["sql", "--format", "arrow"], "--format arrow is not supported yet"),
+        (&["serve", "--listen", "127.0.0.1:1"], "`icecap serve` is not supported yet"),
+        (&["catalog", "import", "--help"], "`icecap catalog` is not supported yet"),
+        (&["commit", "sweep"], "`icecap commit` is not supported yet"),
+        (&["compact"], "`icecap compact` is not supported yet"),
+        (&["lambda-local", "-x"], "`icecap lambda-local` is not supported yet"),
+        (&["check"], "`icecap check` is not supported yet"),
+        (&["verify", "t"], "`icecap verify` is not supported yet"),
+    ] {
+        assert_eq!(failure(args), (ErrorKind::Unsupported, message.to_owned()), "{args:?}");
+    }
+}
+
+#[test]
+fn help_has_examples_and_version_a_number() {
+    let print = |args: &[&str]| match parse_line(args).unwrap() {
+        Invocation::Print(text) => text,
+        Invocation::Sql(_) => panic!("expected text"),
+    };
+    assert!(print(&["--help"]).contains("icecap sql -e \"CREATE TABLE trips"));
+    let help = print(&["sql", "--help"]);
+    for flag in [
+        "--execute",
+        "--file",
+        "--warehouse",
+        "--id",
+        "--memory",
+        "--timeout",
+        "--allow-read",
+        "--id nightly",
+    ] {
+        assert!(help.contains(flag), "{flag}");
+    }
+    assert!(!help.contains("--writers"));
+    for args in [&["--version"][..], &["sql", "--version"]] {
+        assert!(print(args).ends_with(&format!(" {}\n", env!("CARGO_PKG_VERSION"))), "{}", print(args));
+    }
+}
+
+#[test]
+fn every_flag_but_the_id_has_a_variable_of_its_name() {
+    let command = Cli::command();
+    let sql = command.find_subcommand("sql").unwrap();
+    for arg in sql.get_arguments() {
+        let id = arg.get_id().as_str();
+        let variable = arg.get_env().map(|name| name.to_str().unwrap().to_owned());
+        let expected = (id != "id").then(|| format!("ICECAP_{}", id.to_uppercase()));
+        assert_eq!(variable, expected, "{id}");
+    }
+}

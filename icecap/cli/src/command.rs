@@ -1,0 +1,71 @@
+//! The process: reads arguments, runs, prints the failure, gives the exit status.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+
+use icecap_table::Error;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{self, Invocation, SqlCommand};
+use crate::failure::Failure;
+use crate::{run, script};
+
+/// Runs the command with these arguments (program name first) on the process's own streams.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // A panic is a broken invariant, told like any other error; the default hook has said where.
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| start(args))).unwrap_or_else(|_| {
+        Err(Error::bug("Icecap stopped at an error of its own: please report it").into())
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(io::stderr(), "{failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn start(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    match args::parse(args)? {
+        Invocation::Print(text) => {
+            // Help in a pipe that was closed early is help enough.
+            let _ = io::stdout().write_all(text.as_bytes());
+            Ok(())
+        }
+        Invocation::Sql(command) => sql(&command),
+    }
+}
+
+fn sql(command: &SqlCommand) -> Result<(), Failure> {
+    log(command.verbosity);
+    if command.sources.contains(&script::Source::Stdin) && io::stdin().is_terminal() {
+        let _ = writeln!(io::stderr(), "reading SQL from standard input; end it with Ctrl-D");
+    }
+    let scripts = script::read(&command.sources, &mut io::stdin().lock())?;
+    run::run(command, &scripts)
+}
+
+/// Sends the log to standard error; without `-v` there is none.
+fn log(verbosity: u8) {
+    let filter = match verbosity {
+        0 => return,
+        1 => {
+            "warn,icecap=info,icecap_cli=info,icecap_table=info,icecap_commit_service=info,icecap_catalog_fn=info"
+        }
+        2 => {
+            "info,icecap=debug,icecap_cli=debug,icecap_table=debug,icecap_commit_service=debug,icecap_catalog_fn=debug"
+        }
+        _ => {
+            "debug,icecap=trace,icecap_cli=trace,icecap_table=trace,icecap_commit_service=trace,icecap_catalog_fn=trace"
+        }
+    };
+    // A subscriber that is set already (a test's) stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init();
+}

@@ -1,0 +1,202 @@
+//! What a statement that returns no rows reports, in every format.
+
+use serde_json::{Map, Value};
+
+use super::Format;
+use super::csv::record;
+use crate::quantity::show_bytes;
+
+/// What a statement did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Summary {
+    /// It wrote rows.
+    Written(Written),
+    /// It changed a definition.
+    Done(Done),
+}
+
+/// What a write did; what does not apply is `None`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Written {
+    /// The kind of statement, in Athena's word (`INSERT`, `CREATE_TABLE_AS_SELECT`).
+    pub statement: String,
+    /// The table's full name.
+    pub table: String,
+    /// Rows added.
+    pub rows_inserted: Option<u64>,
+    /// Rows changed.
+    pub rows_updated: Option<u64>,
+    /// Rows removed.
+    pub rows_deleted: Option<u64>,
+    /// Data files added.
+    pub data_files: Option<u64>,
+    /// Delete files added.
+    pub delete_files: Option<u64>,
+    /// Bytes of all files added.
+    pub bytes_written: u64,
+    /// The snapshot made; none when nothing changed.
+    pub snapshot_id: Option<i64>,
+    /// Time from the statement's begin to its commit.
+    pub seconds: f64,
+}
+
+/// What a statement of definition did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Done {
+    /// The kind of statement, in Athena's word (`CREATE_TABLE`).
+    pub statement: String,
+    /// The table's full name, when there is one.
+    pub table: Option<String>,
+}
+
+impl Summary {
+    /// The summary as it is printed in `format`, line end included.
+    pub fn show(&self, format: Format) -> String {
+        match format {
+            Format::Table => format!("{}\n", self.sentence()),
+            Format::Json => format!("{}\n", Value::Object(self.fields())),
+            Format::Csv => {
+                let fields = self.fields();
+                let values: Vec<String> = fields
+                    .values()
+                    .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+                    .collect();
+                record(fields.keys().map(String::as_str)) + &record(values.iter().map(String::as_str))
+            }
+        }
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        let mut add = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                fields.insert(name.to_owned(), value);
+            }
+        };
+        match self {
+            Self::Written(write) => {
+                add("statement", Some(write.statement.clone().into()));
+                add("rows_inserted", write.rows_inserted.map(Value::from));
+                add("rows_updated", write.rows_updated.map(Value::from));
+                add("rows_deleted", write.rows_deleted.map(Value::from));
+                add("data_files", write.data_files.map(Value::from));
+                add("delete_files", write.delete_files.map(Value::from));
+                add("bytes_written", Some(write.bytes_written.into()));
+                // A string: as a JSON number it would lose digits in most readers.
+                add("snapshot_id", write.snapshot_id.map(|id| id.to_string().into()));
+                add("seconds", Some(micros(write.seconds).into()));
+            }
+            Self::Done(done) => {
+                add("statement", Some(done.statement.clone().into()));
+                add("table", done.table.clone().map(Value::from));
+            }
+        }
+        fields
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Self::Done(Done { statement, table: Some(table) }) => format!("{statement} {table}"),
+            Self::Done(Done { statement, table: None }) => statement.clone(),
+            Self::Written(write) => {
+                let mut parts = Vec::new();
+                for (count, done) in [
+                    (write.rows_inserted, "inserted"),
+                    (write.rows_updated, "updated"),
+                    (write.rows_deleted, "deleted"),
+                ] {
+                    parts.extend(count.map(|count| format!("{} {done}", plural(count, "row"))));
+                }
+                parts.extend(write.data_files.map(|count| plural(count, "data file")));
+                parts.extend(write.delete_files.map(|count| plural(count, "delete file")));
+                parts.push(show_bytes(write.bytes_written));
+                parts.push(format!("{:.3} s", write.seconds));
+                format!("{} {}: {}", write.statement, write.table, parts.join(", "))
+            }
+        }
+    }
+}
+
+fn plural(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// Seconds to the microsecond: more digits say nothing.
+fn micros(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert() -> Summary {
+        Summary::Written(Written {
+            statement: "INSERT".into(),
+            table: "default.t".into(),
+            rows_inserted: Some(3),
+            data_files: Some(1),
+            bytes_written: 1234,
+            snapshot_id: Some(9_007_199_254_740_993),
+            seconds: 0.012_345_678,
+            ..Written::default()
+        })
+    }
+
+    #[test]
+    fn a_write_as_json_leaves_out_what_does_not_apply() {
+        assert_eq!(
+            insert().show(Format::Json),
+            "{\"statement\":\"INSERT\",\"rows_inserted\":3,\"data_files\":1,\"bytes_written\":1234,\
+             \"snapshot_id\":\"9007199254740993\",\"seconds\":0.012346}\n"
+        );
+    }
+
+    #[test]
+    fn a_write_as_a_sentence_and_as_csv() {
+        assert_eq!(
+            insert().show(Format::Table),
+            "INSERT default.t: 3 rows inserted, 1 data file, 1.2 kB, 0.012 s\n"
+        );
+        assert_eq!(
+            insert().show(Format::Csv),
+            "statement,rows_inserted,data_files,bytes_written,snapshot_id,seconds\n\
+             INSERT,3,1,1234,9007199254740993,0.012346\n"
+        );
+    }
+
+    #[test]
+    fn every_count_of_a_row_level_write_is_told() {
+        let write = Summary::Written(Written {
+            statement: "MERGE".into(),
+            table: "a.b".into(),
+            rows_inserted: Some(1),
+            rows_updated: Some(2),
+            rows_deleted: Some(0),
+            data_files: Some(2),
+            delete_files: Some(1),
+            bytes_written: 10,
+            snapshot_id: None,
+            seconds: 1.0,
+        });
+        assert_eq!(
+            write.show(Format::Table),
+            "MERGE a.b: 1 row inserted, 2 rows updated, 0 rows deleted, 2 data files, 1 delete file, 10 bytes, 1.000 s\n"
+        );
+        assert_eq!(
+            write.show(Format::Json),
+            "{\"statement\":\"MERGE\",\"rows_inserted\":1,\"rows_updated\":2,\"rows_deleted\":0,\"data_files\":2,\
+             \"delete_files\":1,\"bytes_written\":10,\"seconds\":1.0}\n"
+        );
+    }
+
+    #[test]
+    fn a_definition_names_its_table_when_it_has_one() {
+        let done = Summary::Done(Done { statement: "CREATE_TABLE".into(), table: Some("a.b".into()) });
+        assert_eq!(done.show(Format::Json), "{\"statement\":\"CREATE_TABLE\",\"table\":\"a.b\"}\n");
+        assert_eq!(done.show(Format::Table), "CREATE_TABLE a.b\n");
+        let done = Summary::Done(Done { statement: "CREATE_DATABASE".into(), table: None });
+        assert_eq!(done.show(Format::Json), "{\"statement\":\"CREATE_DATABASE\"}\n");
+        assert_eq!(done.show(Format::Table), "CREATE_DATABASE\n");
+    }
+}

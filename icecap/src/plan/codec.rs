@@ -1,0 +1,182 @@
+//! Icecap's nodes and functions inside DataFusion's plan encoding.
+//!
+//! The bytes have no version of their own: they travel in a [`WriteTask`](super::WriteTask), whose build id
+//! both ends must share.
+
+use std::sync::Arc;
+
+use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf::PhysicalExprNode;
+use icecap_table::Error;
+use icecap_table::storage::Storage;
+use prost::Message;
+
+use super::error::to_datafusion;
+use crate::scan::{IcecapScanExec, ScanMessage, full_schema};
+use crate::source::{SourceMessage, SourceScanExec};
+
+/// Encodes Icecap's own nodes and functions; decoded scans and writers use its storage.
+#[derive(Debug, Clone)]
+pub struct IcecapCodec {
+    storage: Storage,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeMessage {
+    #[prost(oneof = "Node", tags = "1, 2, 3")]
+    node: Option<Node>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Node {
+    #[prost(message, tag = "1")]
+    Scan(ScanMessage),
+    #[prost(message, tag = "2")]
+    Source(SourceMessage),
+}
+
+impl IcecapCodec {
+    /// A codec whose decoded nodes read and write through `storage`.
+    pub fn new(storage: Storage) -> Self {
+        Self { storage }
+    }
+
+    fn encode_expr(
+        &self,
+        expr: &Arc<dyn PhysicalExpr>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> DfResult<Vec<u8>> {
+        Ok(converter.physical_expr_to_proto(expr, self)?.encode_to_vec())
+    }
+
+    fn decode_expr(
+        &self,
+        bytes: &[u8],
+        schema: &datafusion::arrow::datatypes::Schema,
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> DfResult<Arc<dyn PhysicalExpr>> {
+        let node = PhysicalExprNode::decode(bytes).map_err(|_| broken("a predicate"))?;
+        let context = PhysicalPlanDecodeContext::new(context, self);
+        converter.proto_to_physical_expr(&node, schema, &context)
+    }
+
+    fn encode_node(
+        &self,
+        node: &Arc<dyn ExecutionPlan>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> DfResult<Node> {
+        if let Some(scan) = node.downcast_ref::<IcecapScanExec>() {
+            let mut message = ScanMessage::of(scan.input()).map_err(to_datafusion)?;
+            message.columns = narrow(scan.columns())?;
+            message.predicate = match scan.predicate() {
+                Some(predicate) => Some(self.encode_expr(predicate, converter)?),
+                None => None,
+            };
+            message.limit = scan.fetch().map(|limit| limit as u64);
+            message.partitions = narrow(&[scan.partition_count()])?[0];
+            return Ok(Node::Scan(message));
+        }
+        if let Some(scan) = node.downcast_ref::<SourceScanExec>() {
+            let predicate = match scan.predicate() {
+                Some(predicate) => Some(self.encode_expr(predicate, converter)?),
+                None => None,
+            };
+            return Ok(Node::Source(SourceMessage::of(scan, predicate)?));
+        }
+        Err(DataFusionError::NotImplemented(format!("the operator {} cannot travel in a task", node.name())))
+    }
+
+    fn decode_node(
+        &self,
+        node: Node,
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        match node {
+            Node::Scan(message) => {
+                let input = Arc::new(message.input().map_err(to_datafusion)?);
+                let columns = message.columns.iter().map(|at| *at as usize).collect();
+                let full = full_schema(&input).map_err(to_datafusion)?;
+                let partitions = message.partitions as usize;
+                let mut scan = IcecapScanExec::try_new(input, self.storage.clone(), columns, partitions)
+                    .map_err(to_datafusion)?;
+                if let Some(bytes) = &message.predicate {
+                    let predicate = self.decode_expr(bytes, &full, context, converter)?;
+                    scan = scan.with_predicate(Some(predicate)).map_err(to_datafusion)?;
+                }
+                if let Some(limit) = message.limit {
+                    let limit = usize::try_from(limit).map_err(|_| broken("a limit"))?;
+                    scan = scan.with_limit(Some(limit)).map_err(to_datafusion)?;
+                }
+                Ok(Arc::new(scan))
+            }
+            Node::Source(message) => {
+                let table = message.table().map_err(to_datafusion)?;
+                let predicate = match &message.predicate {
+                    Some(bytes) => Some(self.decode_expr(bytes, &table.schema, context, converter)?),
+                    None => None,
+                };
+                let scan = message.scan(table, self.storage.clone(), predicate).map_err(to_datafusion)?;
+                Ok(Arc::new(scan))
+            }
+        }
+    }
+}
+
+fn broken(what: &str) -> DataFusionError {
+    to_datafusion(Error::corrupt(format!("a task's plan is broken: {what}")))
+}
+
+fn narrow(numbers: &[usize]) -> DfResult<Vec<u32>> {
+    numbers
+        .iter()
+        .map(|n| u32::try_from(*n).map_err(|_| to_datafusion(Error::bug("a plan's number is too large"))))
+        .collect()
+}
+
+impl PhysicalExtensionCodec for IcecapCodec {
+    fn try_decode(
+        &self,
+        buf: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        ctx: &TaskContext,
+        proto_converter: &dyn PhysicalProtoConverterExtension,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let message = NodeMessage::decode(buf).map_err(|_| broken("an operator"))?;
+        let node = message.node.ok_or_else(|| broken("an operator of a kind that is not known"))?;
+        if !inputs.is_empty() {
+            return Err(broken("a scan with inputs"));
+        }
+        self.decode_node(node, ctx, proto_converter)
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buf: &mut Vec<u8>,
+        proto_converter: &dyn PhysicalProtoConverterExtension,
+    ) -> DfResult<()> {
+        let node = self.encode_node(&node, proto_converter)?;
+        NodeMessage { node: Some(node) }.encode(buf).map_err(|_| broken("an operator that is too large"))
+    }
+
+    fn try_decode_udf(&self, name: &str, _buf: &[u8]) -> DfResult<Arc<ScalarUDF>> {
+        Err(broken(&format!("a function {name} that is not known")))
+    }
+
+    fn try_encode_udf(&self, _node: &ScalarUDF, _buf: &mut Vec<u8>) -> DfResult<()> {
+        // DataFusion's own functions travel by name.
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

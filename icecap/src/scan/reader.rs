@@ -1,0 +1,309 @@
+//! Reads a data file's bytes and footer through the table's own storage.
+//!
+//! Three things differ from DataFusion's reader. The footer of a file that is read in several slices is
+//! fetched once per scan. The Arrow schema that some writers embed is dropped: types and field ids come
+//! from Parquet's own schema, so that a file cannot name one column in two ways. And the footer's row
+//! count must be the manifest's, because statistics are answered from the manifest.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use icecap_table::{Error, Result};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{
+    FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader,
+};
+use tokio::sync::OnceCell;
+
+use crate::plan::error::from_datafusion;
+
+/// Bytes read from a file's end in the first request for its footer: enough for most footers.
+const FOOTER_BYTES: usize = 64 * 1024;
+
+/// What a slice's reader must know of its file; travels as an extension of [`PartitionedFile`].
+#[derive(Debug, Clone)]
+pub(crate) struct FileHandle {
+    /// The file's location, for messages.
+    pub(crate) location: String,
+    /// Where it is stored.
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// Rows, as the manifest says; `None` where nobody has said.
+    pub(crate) record_count: Option<u64>,
+    /// Whether the Arrow schema that a writer embedded is to be dropped.
+    pub(crate) drop_arrow_schema: bool,
+    /// The footer, once it was read.
+    pub(crate) footer: Arc<OnceCell<Arc<ParquetMetaData>>>,
+}
+
+impl FileHandle {
+    pub(crate) fn new(location: String, store: Arc<dyn ObjectStore>) -> Self {
+        Self { location, store, record_count: None, drop_arrow_schema: false, footer: Arc::default() }
+    }
+}
+
+/// Makes the readers of one scan, and knows which are open in each partition.
+#[derive(Debug, Default)]
+pub(crate) struct Readers {
+    open: Arc<OpenFiles>,
+}
+
+/// The locations being read, by partition: what an error from inside a decoder can be about.
+#[derive(Debug, Default)]
+pub(crate) struct OpenFiles(Mutex<HashMap<usize, Vec<String>>>);
+
+impl OpenFiles {
+    fn add(&self, partition: usize, location: &str) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.entry(partition).or_default().push(location.to_owned());
+    }
+
+    fn remove(&self, partition: usize, location: &str) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = open.get_mut(&partition)
+            && let Some(at) = files.iter().position(|file| file == location)
+        {
+            files.remove(at);
+        }
+    }
+
+    /// The files that a partition has open.
+    pub(crate) fn of(&self, partition: usize) -> Vec<String> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = open.get(&partition).cloned().unwrap_or_default();
+        files.dedup();
+        files
+    }
+}
+
+impl Readers {
+    /// Who is being read.
+    pub(crate) fn open_files(&self) -> Arc<OpenFiles> {
+        Arc::clone(&self.open)
+    }
+}
+
+impl ParquetFileReaderFactory for Readers {
+    fn create_reader(
+        &self,
+        partition_index: usize,
+        file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> DfResult<Box<dyn AsyncFileReader + Send>> {
+        let handle = file
+            .extension::<FileHandle>()
+            .ok_or_else(|| DataFusionError::Internal("a file slice without its handle".to_owned()))?
+            .clone();
+        self.open.add(partition_index, &handle.location);
+        let path = file.object_meta.location.clone();
+        Ok(Box::new(Reader {
+            metrics: ParquetFileMetrics::new(partition_index, path.as_ref(), metrics),
+            path,
+            size: file.object_meta.size,
+            handle,
+            partition: partition_index,
+            open: Arc::clone(&self.open),
+        }))
+    }
+}
+
+struct Reader {
+    handle: FileHandle,
+    path: Path,
+    size: u64,
+    metrics: ParquetFileMetrics,
+    partition: usize,
+    open: Arc<OpenFiles>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.open.remove(self.partition, &self.handle.location);
+    }
+}
+
+impl Reader {
+    fn count(&self, bytes: u64) {
+        self.metrics.bytes_scanned.add(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+}
+
+fn read_error(location: &str, error: object_store::Error) -> ParquetError {
+    let error = match error {
+        object_store::Error::NotFound { .. } => {
+            Error::corrupt("a file that the table names does not exist").with("file", location)
+        }
+        other => {
+            Error::unavailable("a data file could not be read").with("file", location).with_source(other)
+        }
+    };
+    ParquetError::External(Box::new(error))
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        async move {
+            check_range(&range, self.size)?;
+            self.count(range.end - range.start);
+            self.handle
+                .store
+                .get_range(&self.path, range)
+                .await
+                .map_err(|error| read_error(&self.handle.location, error))
+        }
+        .boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        async move {
+            for range in &ranges {
+                check_range(range, self.size)?;
+                self.count(range.end - range.start);
+            }
+            self.handle
+                .store
+                .get_ranges(&self.path, &ranges)
+                .await
+                .map_err(|error| read_error(&self.handle.location, error))
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        async move {
+            let cell = Arc::clone(&self.handle.footer);
+            let footer = cell.get_or_try_init(|| async { self.load_footer().await.map(Arc::new) }).await?;
+            Ok(Arc::clone(footer))
+        }
+        .boxed()
+    }
+}
+
+/// A footer may say anything: no range outside the file is asked for.
+fn check_range(range: &Range<u64>, size: u64) -> ParquetResult<()> {
+    if range.start > range.end || range.end > size {
+        return Err(ParquetError::General(format!(
+            "the footer points at bytes {}..{} of a file of {size} bytes",
+            range.start, range.end
+        )));
+    }
+    Ok(())
+}
+
+/// Reads a file's footer, without its page index.
+///
+/// # Errors
+/// `Corrupt` when the file is no Parquet, or not there.
+pub(crate) async fn read_footer(
+    location: &str,
+    store: Arc<dyn ObjectStore>,
+    path: &Path,
+    size: u64,
+) -> Result<Arc<ParquetMetaData>> {
+    let fetch = Fetch { location, store: &store, path, size, bytes: None };
+    load_footer(fetch).await.map(Arc::new).map_err(|error| from_datafusion(error.into()))
+}
+
+struct Fetch<'a> {
+    location: &'a str,
+    store: &'a Arc<dyn ObjectStore>,
+    path: &'a Path,
+    size: u64,
+    bytes: Option<&'a Count>,
+}
+
+impl MetadataFetch for Fetch<'_> {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        async move {
+            check_range(&range, self.size)?;
+            if let Some(bytes) = self.bytes {
+                bytes.add(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+            }
+            self.store.get_range(self.path, range).await.map_err(|error| read_error(self.location, error))
+        }
+        .boxed()
+    }
+}
+
+fn not_parquet(location: &str, what: &str) -> ParquetError {
+    let error = Error::corrupt(format!("not the Parquet file it should be: {what}")).with("file", location);
+    ParquetError::External(Box::new(error))
+}
+
+async fn load_footer(fetch: Fetch<'_>) -> ParquetResult<ParquetMetaData> {
+    let (location, size) = (fetch.location, fetch.size);
+    let reader = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Skip)
+        .with_prefetch_hint(Some(FOOTER_BYTES));
+    // The footer is thrift that anybody may have written: a decoder that gives up must not take us along.
+    match AssertUnwindSafe(reader.load_and_finish(fetch, size)).catch_unwind().await {
+        Ok(Err(error @ ParquetError::External(_))) => Err(error),
+        Ok(Err(error)) => Err(not_parquet(location, &error.to_string())),
+        Ok(footer) => footer,
+        Err(_) => Err(not_parquet(location, "its footer cannot be decoded")),
+    }
+}
+
+impl Reader {
+    async fn load_footer(&self) -> ParquetResult<ParquetMetaData> {
+        let location = self.handle.location.as_str();
+        let footer = load_footer(Fetch {
+            location,
+            store: &self.handle.store,
+            path: &self.path,
+            size: self.size,
+            bytes: Some(&self.metrics.bytes_scanned),
+        })
+        .await?;
+        if let Some(expected) = self.handle.record_count {
+            let mut rows: u64 = 0;
+            for group in footer.row_groups() {
+                let count = u64::try_from(group.num_rows())
+                    .map_err(|_| not_parquet(location, "a row group has a negative number of rows"))?;
+                rows = rows.saturating_add(count);
+            }
+            if rows != expected {
+                return Err(not_parquet(
+                    location,
+                    &format!("it has {rows} rows, and {expected} are recorded"),
+                ));
+            }
+        }
+        Ok(if self.handle.drop_arrow_schema { without_arrow_schema(footer) } else { footer })
+    }
+}
+
+fn without_arrow_schema(footer: ParquetMetaData) -> ParquetMetaData {
+    let file = footer.file_metadata();
+    let Some(pairs) = file.key_value_metadata() else { return footer };
+    if !pairs.iter().any(|pair| pair.key == ARROW_SCHEMA_META_KEY) {
+        return footer;
+    }
+    let pairs = pairs.iter().filter(|pair| pair.key != ARROW_SCHEMA_META_KEY).cloned().collect();
+    let file = FileMetaData::new(
+        file.version(),
+        file.num_rows(),
+        file.created_by().map(str::to_owned),
+        Some(pairs),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    );
+    ParquetMetaDataBuilder::new(file).set_row_groups(footer.row_groups().to_vec()).build()
+}

@@ -1,0 +1,126 @@
+//! Cuts data files into slices, so that one large file keeps every core busy.
+//!
+//! A slice is a range of bytes; it holds the row groups that begin in it. Any cutting is therefore right,
+//! and cutting at the row groups' own offsets is balanced too.
+
+use std::cmp::Reverse;
+
+use super::message::{DataFile, FileSlice};
+
+/// No slice is cut smaller than this: opening one costs a footer read.
+const MIN_SLICE_BYTES: u64 = 8 << 20;
+/// No slice need be larger: what is left to steal at the end of a scan is at most this.
+const MAX_SLICE_BYTES: u64 = 128 << 20;
+/// Slices per partition that the cutting aims at, so that fast partitions can take over work.
+const SLICES_PER_PARTITION: u64 = 4;
+
+/// The slices of `files`, cut for `partitions` readers. `offsets` gives each file's row-group offsets.
+pub(crate) fn slices(files: &[DataFile], offsets: &[Vec<i64>], partitions: usize) -> Vec<FileSlice> {
+    let total: u64 = files.iter().map(|file| file.file_size_bytes).sum();
+    let aim =
+        (total / (partitions.max(1) as u64 * SLICES_PER_PARTITION)).clamp(MIN_SLICE_BYTES, MAX_SLICE_BYTES);
+    let mut slices = Vec::with_capacity(files.len());
+    for (at, file) in files.iter().enumerate() {
+        let known = offsets.get(at).map_or(&[][..], Vec::as_slice);
+        let mut start = 0;
+        for cut in cuts(file.file_size_bytes, known, aim) {
+            slices.push(FileSlice { file: at, start, end: Some(cut) });
+            start = cut;
+        }
+        slices.push(FileSlice { file: at, start, end: None });
+    }
+    slices
+}
+
+/// Where to cut a file: each piece but the last has at least `aim` bytes, and so has the last.
+fn cuts(size: u64, offsets: &[i64], aim: u64) -> Vec<u64> {
+    let mut known: Vec<u64> =
+        offsets.iter().filter_map(|at| u64::try_from(*at).ok()).filter(|at| *at > 0 && *at < size).collect();
+    known.sort_unstable();
+    known.dedup();
+    let candidates: Vec<u64> = if known.is_empty() {
+        (1..size.checked_div(aim).unwrap_or(0)).map(|n| n * aim).collect()
+    } else {
+        known
+    };
+    let mut cuts = Vec::new();
+    let mut start = 0;
+    for at in candidates {
+        if at - start >= aim && size - at >= aim {
+            cuts.push(at);
+            start = at;
+        }
+    }
+    cuts
+}
+
+/// Deals slices to `partitions` readers, the largest first to whoever has least.
+pub(crate) fn deal(slices: &[FileSlice], files: &[DataFile], partitions: usize) -> Vec<Vec<FileSlice>> {
+    let size = |slice: &FileSlice| {
+        let whole = files.get(slice.file).map_or(0, |file| file.file_size_bytes);
+        slice.end.unwrap_or(whole).saturating_sub(slice.start)
+    };
+    let mut order: Vec<&FileSlice> = slices.iter().collect();
+    order.sort_by_key(|slice| Reverse(size(slice)));
+    let mut groups = vec![(0_u64, Vec::new()); partitions.max(1)];
+    for slice in order {
+        if let Some(least) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+            least.0 += size(slice).max(1);
+            least.1.push(slice.clone());
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scan::message::DataFile;
+
+    fn file(size: u64) -> DataFile {
+        DataFile { file_size_bytes: size, ..DataFile::default() }
+    }
+
+    #[test]
+    fn one_large_file_is_cut_at_its_row_groups() {
+        let mib = 1 << 20;
+        let offsets = vec![(0..10).map(|n| 4 + n * 16 * mib as i64).collect::<Vec<_>>()];
+        let cut = slices(&[file(160 * mib)], &offsets, 2);
+        let starts: Vec<u64> = cut.iter().map(|s| s.start).collect();
+        assert_eq!(starts, [0, 4 + 32 * mib, 4 + 64 * mib, 4 + 96 * mib, 4 + 128 * mib]);
+        assert_eq!(cut.last().unwrap().end, None);
+    }
+
+    #[test]
+    fn small_files_stay_whole() {
+        let cut = slices(&[file(1 << 20), file(2 << 20)], &[vec![4, 500_000], vec![]], 8);
+        assert_eq!(cut.len(), 2);
+        assert!(cut.iter().all(|s| s.start == 0 && s.end.is_none()));
+    }
+
+    #[test]
+    fn dealing_balances_bytes() {
+        let files: Vec<_> = [50, 40, 30, 20, 10].into_iter().map(file).collect();
+        let all = slices(&files, &[], 2);
+        let dealt = deal(&all, &files, 2);
+        let bytes: Vec<u64> =
+            dealt.iter().map(|g| g.iter().map(|s| files[s.file].file_size_bytes).sum()).collect();
+        assert_eq!(bytes, [80, 70]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_offset_is_in_exactly_one_slice(
+            size in 1_u64..1 << 34,
+            offsets in prop::collection::vec(-5_i64..1 << 34, 0..40),
+            partitions in 1_usize..64,
+            probe in 0_u64..1 << 34,
+        ) {
+            let cut = slices(&[file(size)], &[offsets], partitions);
+            let holding = cut.iter().filter(|s| probe >= s.start && s.end.is_none_or(|end| probe < end)).count();
+            prop_assert_eq!(holding, 1);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! From paths, globs and directories to a list of files.
+
+use std::path::{Path, PathBuf};
+
+use icecap_table::{Error, Result};
+
+use super::policy::SourcePolicy;
+
+/// No source is read from more files than this.
+const MAX_FILES: usize = 1_000_000;
+/// No directory is followed deeper than this.
+const MAX_DEPTH: usize = 64;
+
+/// A file to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// Its real, absolute path.
+    pub(super) path: PathBuf,
+    /// Its length.
+    pub(super) size: u64,
+}
+
+/// The files of `patterns`, each pattern's in order of name; a directory gives those below it that end in one
+/// of `suffixes`.
+///
+/// # Errors
+/// `NotFound` when a pattern gives no file, `Denied` by the policy, `Unsupported` for another scheme.
+pub(super) async fn list(
+    patterns: &[String],
+    suffixes: &[&'static str],
+    policy: &SourcePolicy,
+) -> Result<Vec<Listed>> {
+    let (patterns, policy) = (patterns.to_vec(), policy.clone());
+    let suffixes = suffixes.to_vec();
+    tokio::task::spawn_blocking(move || {
+        let mut files = Vec::new();
+        for pattern in &patterns {
+            expand(pattern, &suffixes, &policy, &mut files)?;
+        }
+        Ok(files)
+    })
+    .await
+    .map_err(|error| Error::bug("listing files failed").with_source(error))?
+}
+
+/// A path as written, or as a `file:` URI, made absolute.
+pub(super) fn absolute(written: &str) -> PathBuf {
+    let path = match written.strip_prefix("file://") {
+        Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
+        None => written.strip_prefix("file:").unwrap_or(written),
+    };
+    std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path))
+}
+
+fn expand(pattern: &str, suffixes: &[&str], policy: &SourcePolicy, files: &mut Vec<Listed>) -> Result<()> {
+    if let Some((scheme, _)) = pattern.split_once("://")
+        && scheme != "file"
+    {
+        return Err(Error::unsupported(format!("reading from {scheme}:// is not supported yet"))
+            .with("path", pattern));
+    }
+    let path = absolute(pattern);
+    policy.check_written(fixed_part(&path))?;
+    if std::fs::symlink_metadata(&path).is_ok() {
+        return add(&path, suffixes, policy, files, pattern);
+    }
+    if !has_wildcard(&path) {
+        return Err(Error::not_found("no such file or directory").with("path", pattern));
+    }
+    let text = path.to_str().ok_or_else(|| Error::invalid("a path is not UTF-8").with("path", pattern))?;
+    let options = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let found = glob::glob_with(text, options)
+        .map_err(|error| Error::invalid(format!("not a glob pattern: {error}")).with("path", pattern))?;
+    let before = files.len();
+    for entry in found {
+        let entry = entry.map_err(|error| unreadable(error.path(), error.error()))?;
+        if entry.is_file() {
+            add(&entry, suffixes, policy, files, pattern)?;
+        }
+    }
+    if files.len() == before {
+        return Err(Error::not_found("no file matches").with("path", pattern));
+    }
+    Ok(())
+}
+
+fn has_wildcard(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '['])
+}
+
+/// The longest beginning of a path that has no wildcard.
+fn fixed_part(path: &Path) -> &Path {
+    path.ancestors().find(|part| !has_wildcard(part)).unwrap_or(path)
+}
+
+fn add(
+    path: &Path,
+    suffixes: &[&str],
+    policy: &SourcePolicy,
+    files: &mut Vec<Listed>,
+    pattern: &str,
+) -> Result<()> {
+    let real = std::fs::canonicalize(path).map_err(|error| unreadable(path, &error))?;
+    policy.check_real(&real)?;
+    let meta = std::fs::metadata(&real).map_err(|error| unreadable(&real, &error))?;
+    if !meta.is_dir() {
+        return push(Listed { path: real, size: meta.len() }, files);
+    }
+    let before = files.len();
+    directory(&real, suffixes, policy, files, 0)?;
+    if files.len() == before {
+        return Err(Error::not_found(format!(
+            "no file in the directory ends in .{}",
+            suffixes.join(" or .")
+        ))
+        .with("path", pattern));
+    }
+    Ok(())
+}
+
+fn push(file: Listed, files: &mut Vec<Listed>) -> Result<()> {
+    if file.path.to_str().is_none() {
+        return Err(
+            Error::invalid("a file's path is not UTF-8").with("path", file.path.display().to_string())
+        );
+    }
+    if files.len() >= MAX_FILES {
+        return Err(Error::exhausted(format!("more than {MAX_FILES} files to read")));
+    }
+    files.push(file);
+    Ok(())
+}
+
+/// The files below a directory, in order of name. Names that begin with `.` or `_` are not data.
+fn directory(
+    path: &Path,
+    suffixes: &[&str],
+    policy: &SourcePolicy,
+    files: &mut Vec<Listed>,
+    depth: usize,
+) -> Result<()> {
+    if depth > MAX_DEPTH {
+        return Err(Error::invalid(format!("directories are nested deeper than {MAX_DEPTH}"))
+            .with("path", path.display().to_string()));
+    }
+    let mut entries = std::fs::read_dir(path)
+        .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
+        .map_err(|error| unreadable(path, &error))?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(['.', '_']) {
+            continue;
+        }
+        let path = entry.path();
+        let meta = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
+        if meta.is_dir() {
+            if name.contains('=') {
+                return Err(Error::unsupported(
+                    "reading Hive-style directories (name=value) is not supported yet",
+                )
+                .with("path", path.display().to_string()));
+            }
+            directory(&path, suffixes, policy, files, depth + 1)?;
+        } else if suffixes.iter().any(|suffix| name.ends_with(&format!(".{suffix}"))) {
+            let real = std::fs::canonicalize(&path).map_err(|error| unreadable(&path, &error))?;
+            policy.check_real(&real)?;
+            push(Listed { path: real, size: meta.len() }, files)?;
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let named = |error: Error| error.with("path", path.display().to_string());
+    match error.kind() {
+        std::io::ErrorKind::NotFound => named(Error::not_found("no such file or directory")),
+        std::io::ErrorKind::PermissionDenied => named(Error::denied("the path may not be read")),
+        _ => named(Error::unavailable(format!("the path cannot be read: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use icecap_table::ErrorKind;
+
+    use super::*;
+
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.csv", "a.csv", "c.csv.gz", "d.txt", ".e.csv", "_f.csv", "sub/g.csv"] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, name).unwrap();
+        }
+        dir
+    }
+
+    async fn names(pattern: &str, policy: &SourcePolicy) -> Result<Vec<String>> {
+        let files = list(&[pattern.to_owned()], &["csv", "csv.gz"], policy).await?;
+        Ok(files.iter().map(|f| f.path.file_name().unwrap().to_string_lossy().into_owned()).collect())
+    }
+
+    #[tokio::test]
+    async fn paths_globs_directories_and_uris_give_files_in_order() {
+        let dir = tree();
+        let root = dir.path().to_str().unwrap();
+        let free = SourcePolicy::default();
+        assert_eq!(names(&format!("{root}/a.csv"), &free).await.unwrap(), ["a.csv"]);
+        assert_eq!(names(&format!("file://{root}/d.txt"), &free).await.unwrap(), ["d.txt"]);
+        assert_eq!(names(&format!("{root}/*.csv"), &free).await.unwrap(), ["a.csv", "b.csv"]);
+        assert_eq!(names(&format!("{root}/**/*.csv"), &free).await.unwrap(), ["a.csv", "b.csv", "g.csv"]);
+        assert_eq!(names(root, &free).await.unwrap(), ["a.csv", "b.csv", "c.csv.gz", "g.csv"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_not_found() {
+        let dir = tree();
+        let root = dir.path().to_str().unwrap();
+        let free = SourcePolicy::default();
+        for pattern in [format!("{root}/x.csv"), format!("{root}/*.parquet")] {
+            assert_eq!(names(&pattern, &free).await.unwrap_err().kind(), ErrorKind::NotFound);
+        }
+        assert_eq!(names("s3://bucket/a.csv", &free).await.unwrap_err().kind(), ErrorKind::Unsupported);
+        std::fs::create_dir(dir.path().join("year=2024")).unwrap();
+        assert_eq!(names(root, &free).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_policy_holds_through_dots_and_links_and_tells_nothing() {
+        let dir = tree();
+        let root = dir.path().canonicalize().unwrap();
+        let sub = root.join("sub");
+        std::os::unix::fs::symlink(root.join("a.csv"), sub.join("link.csv")).unwrap();
+        let policy = SourcePolicy { allow_read: Some(vec![sub.to_str().unwrap().to_owned()]) };
+        let sub = sub.display();
+        assert_eq!(names(&format!("{sub}/g.csv"), &policy).await.unwrap(), ["g.csv"]);
+        for denied in [
+            format!("{}/a.csv", root.display()),
+            format!("{}/not-there.csv", root.display()),
+            format!("{sub}/../a.csv"),
+            format!("{sub}/link.csv"),
+            format!("{}/*.csv", root.display()),
+            format!("{sub}x/*.csv"),
+        ] {
+            assert_eq!(names(&denied, &policy).await.unwrap_err().kind(), ErrorKind::Denied, "{denied}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Which paths sources may read.
+
+use std::path::{Component, Path, PathBuf};
+
+use icecap_table::{Error, Result};
+
+/// Where `read_parquet` and `read_csv` may read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourcePolicy {
+    /// Directories, or files, that a path must be below; anywhere when absent.
+    pub allow_read: Option<Vec<String>>,
+}
+
+impl SourcePolicy {
+    /// Refuses a path as it was written: nothing is looked up, so that a refusal tells nothing of the disk.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub(super) fn check_written(&self, path: &Path) -> Result<()> {
+        let Some(prefixes) = &self.allow_read else { return Ok(()) };
+        let path = without_dots(path);
+        let allowed = prefixes.iter().any(|prefix| {
+            let written = without_dots(&super::files::absolute(prefix));
+            path.starts_with(&written) || path.starts_with(real(prefix))
+        });
+        if allowed { Ok(()) } else { Err(denied(&path)) }
+    }
+
+    /// Refuses a file whose real path, links resolved, is not below a prefix.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub(super) fn check_real(&self, path: &Path) -> Result<()> {
+        let Some(prefixes) = &self.allow_read else { return Ok(()) };
+        if prefixes.iter().any(|prefix| path.starts_with(real(prefix))) { Ok(()) } else { Err(denied(path)) }
+    }
+}
+
+fn real(prefix: &str) -> PathBuf {
+    let path = super::files::absolute(prefix);
+    std::fs::canonicalize(&path).unwrap_or(path)
+}
+
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+fn denied(path: &Path) -> Error {
+    Error::denied("reading this path is not allowed: --allow-read PREFIX allows it")
+        .with("path", path.display().to_string())
+}

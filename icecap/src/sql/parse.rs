@@ -1,0 +1,271 @@
+//! Text to statements: heads are read here, queries and expressions inside by sqlparser.
+
+mod create;
+mod query;
+#[cfg(test)]
+mod tests;
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use icecap_table::{Error, Result};
+
+use super::ast::{Insert, ParsedStatement, Statement};
+use super::cursor::{Cursor, Tokens};
+use super::depth::check_depth;
+use super::script::{StatementText, split_script};
+
+/// Parses a script: statements that end at `;`.
+///
+/// # Errors
+/// `Invalid` for SQL that is wrong, saying the line and column in the script and what was expected;
+/// `Unsupported` for a statement that is not done yet, naming it.
+pub fn parse_script(sql: &str) -> Result<Vec<ParsedStatement>> {
+    split_script(sql)?.iter().map(parse_statement).collect()
+}
+
+/// Parses one statement.
+///
+/// # Errors
+/// As [`parse_script`].
+pub fn parse_statement(text: &StatementText<'_>) -> Result<ParsedStatement> {
+    let tokens = Tokens::read(text)?;
+    check_depth(&tokens.list, tokens.origin())?;
+    let statement = statement(&mut tokens.cursor())?;
+    Ok(ParsedStatement { text: text.text.to_owned(), statement })
+}
+
+/// Statements that are known and not done yet, by their first words.
+const NOT_YET: &[&[&str]] = &[
+    &["INSERT", "OVERWRITE"],
+    &["UPDATE"],
+    &["DELETE"],
+    &["MERGE"],
+    &["ALTER", "TABLE"],
+    &["ALTER", "DATABASE"],
+    &["ALTER"],
+    &["OPTIMIZE"],
+    &["VACUUM"],
+    &["CALL"],
+    &["EXPLAIN", "ANALYZE"],
+    &["EXPLAIN"],
+    &["CREATE", "VIEW"],
+    &["CREATE", "OR", "REPLACE", "VIEW"],
+    &["CREATE", "OR", "REPLACE", "TABLE"],
+    &["CREATE", "EXTERNAL", "TABLE"],
+    &["CREATE", "TEMPORARY"],
+    &["CREATE", "FUNCTION"],
+    &["CREATE", "BRANCH"],
+    &["CREATE", "TAG"],
+    &["CREATE", "INDEX"],
+    &["CREATE", "ROLE"],
+    &["CREATE", "CATALOG"],
+    &["REPLACE", "TABLE"],
+    &["DROP", "VIEW"],
+    &["DROP", "FUNCTION"],
+    &["DROP", "INDEX"],
+    &["TRUNCATE"],
+    &["UNLOAD"],
+    &["COPY"],
+    &["EXPORT"],
+    &["IMPORT"],
+    &["PREPARE"],
+    &["EXECUTE"],
+    &["DEALLOCATE"],
+    &["BEGIN"],
+    &["START", "TRANSACTION"],
+    &["COMMIT"],
+    &["ROLLBACK"],
+    &["SHOW", "CREATE", "TABLE"],
+    &["SHOW", "CREATE", "VIEW"],
+    &["SHOW", "TBLPROPERTIES"],
+    &["SHOW", "COLUMNS"],
+    &["SHOW", "PARTITIONS"],
+    &["SHOW", "VIEWS"],
+    &["SHOW", "FUNCTIONS"],
+    &["SHOW", "CATALOGS"],
+    &["SHOW", "SESSION"],
+    &["SHOW"],
+    &["SET"],
+    &["RESET"],
+    &["USE"],
+    &["ANALYZE"],
+    &["REFRESH"],
+    &["CACHE"],
+    &["COMMENT"],
+    &["GRANT"],
+    &["REVOKE"],
+    &["DENY"],
+    &["MSCK"],
+    &["REPAIR"],
+    &["LOAD"],
+    &["RENAME"],
+    &["UNDROP"],
+    &["ATTACH"],
+    &["DETACH"],
+    &["PRAGMA"],
+    &["KILL"],
+    &["LOCK"],
+];
+
+fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    if matches!(cursor.peek(), Some(Token::LParen))
+        || ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| cursor.is_keyword(word))
+    {
+        return Ok(Statement::Query(query::query(cursor)?));
+    }
+    if cursor.take(&["CREATE", "TABLE"]) {
+        return Ok(Statement::CreateTable(Box::new(create::create_table(cursor)?)));
+    }
+    if cursor.is_keyword("CREATE") && is_namespace(cursor, 1) {
+        cursor.advance();
+        cursor.advance();
+        return create::create_namespace(cursor);
+    }
+    if cursor.take(&["DROP", "TABLE"]) {
+        return drop_table(cursor);
+    }
+    if cursor.is_keyword("DROP") && is_namespace(cursor, 1) {
+        cursor.advance();
+        cursor.advance();
+        return drop_namespace(cursor);
+    }
+    if cursor.take(&["INSERT", "INTO"]) {
+        return insert(cursor);
+    }
+    if cursor.take(&["SHOW", "TABLES"]) {
+        let namespace = if cursor.take_any(&["IN", "FROM"]) {
+            Some(cursor.name("the name of a namespace")?)
+        } else {
+            None
+        };
+        let pattern = pattern(cursor)?;
+        return Ok(Statement::ShowTables { namespace, pattern });
+    }
+    if cursor.is_keyword("SHOW")
+        && ["NAMESPACES", "DATABASES", "SCHEMAS"].iter().any(|word| cursor.is_keyword_at(1, word))
+    {
+        cursor.advance();
+        cursor.advance();
+        return Ok(Statement::ShowNamespaces { pattern: pattern(cursor)? });
+    }
+    if cursor.take_any(&["DESCRIBE", "DESC"]) {
+        return describe(cursor);
+    }
+    if let Some(known) = NOT_YET.iter().find(|words| cursor.are_keywords(words)) {
+        return Err(Error::unsupported(format!(
+            "{}: {} is not supported yet",
+            cursor.place(),
+            known.join(" ")
+        )));
+    }
+    let missing = match cursor.word_at(0).map(str::to_ascii_uppercase).as_deref() {
+        Some("CREATE") => Some("TABLE or DATABASE"),
+        Some("DROP") => Some("TABLE or DATABASE"),
+        Some("INSERT") => Some("INTO"),
+        _ => None,
+    };
+    if let Some(missing) = missing {
+        cursor.advance();
+        return Err(cursor.expected(missing));
+    }
+    Err(cursor.expected(
+        "a statement such as SELECT, INSERT INTO, CREATE TABLE, DROP TABLE, SHOW TABLES or DESCRIBE",
+    ))
+}
+
+fn is_namespace(cursor: &Cursor<'_>, ahead: usize) -> bool {
+    ["DATABASE", "SCHEMA", "NAMESPACE"].iter().any(|word| cursor.is_keyword_at(ahead, word))
+}
+
+fn drop_table(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    let if_exists = cursor.take(&["IF", "EXISTS"]);
+    let name = cursor.name("the name of a table")?;
+    let purge = cursor.take(&["PURGE"]);
+    cursor.expect_end()?;
+    Ok(Statement::DropTable { name, if_exists, purge })
+}
+
+fn drop_namespace(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    let if_exists = cursor.take(&["IF", "EXISTS"]);
+    let name = cursor.name("the name of a namespace")?;
+    let cascade = cursor.take(&["CASCADE"]);
+    if !cascade {
+        cursor.take(&["RESTRICT"]);
+    }
+    cursor.expect_end()?;
+    Ok(Statement::DropNamespace { name, if_exists, cascade })
+}
+
+/// `['pattern' | LIKE 'pattern']` and the end.
+fn pattern(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
+    let pattern =
+        if cursor.take(&["LIKE"]) || !cursor.is_at_end() { Some(cursor.string("a pattern")?) } else { None };
+    cursor.expect_end()?;
+    Ok(pattern)
+}
+
+fn describe(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    // Each of these words may be a table's name too: it is a keyword only when a name follows.
+    let keyword = |cursor: &Cursor<'_>, word: &str| {
+        cursor.is_keyword(word) && matches!(cursor.peek_at(1), Some(Token::Word(_)))
+    };
+    for unsupported in ["DATABASE", "SCHEMA", "NAMESPACE", "FUNCTION", "QUERY", "INPUT", "OUTPUT"] {
+        if keyword(cursor, unsupported) {
+            return Err(Error::unsupported(format!(
+                "{}: DESCRIBE {unsupported} is not supported yet",
+                cursor.place()
+            )));
+        }
+    }
+    if keyword(cursor, "TABLE") {
+        cursor.advance();
+    }
+    let extended = keyword(cursor, "EXTENDED") || keyword(cursor, "FORMATTED");
+    if extended {
+        cursor.advance();
+    }
+    let name = cursor.name("the name of a table")?;
+    cursor.expect_end()?;
+    Ok(Statement::Describe { name, extended })
+}
+
+fn insert(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    cursor.take(&["TABLE"]);
+    let table = cursor.name("the name of a table")?;
+    if cursor.is_keyword("PARTITION") {
+        return Err(Error::unsupported(format!(
+            "{}: INSERT INTO … PARTITION is not supported yet: give the partition's columns among the values",
+            cursor.place()
+        )));
+    }
+    if cursor.are_keywords(&["DEFAULT", "VALUES"]) {
+        return Err(Error::unsupported(format!("{}: DEFAULT VALUES is not supported yet", cursor.place())));
+    }
+    let mut columns = Vec::new();
+    let opens_query = ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| cursor.is_keyword_at(1, word))
+        || matches!(cursor.peek_at(1), Some(Token::LParen));
+    if matches!(cursor.peek(), Some(Token::LParen)) && !opens_query {
+        cursor.advance();
+        loop {
+            columns.push(cursor.identifier("the name of a column")?);
+            if matches!(cursor.peek(), Some(Token::Period)) {
+                return Err(cursor.invalid("INSERT fills whole columns, not fields inside of one"));
+            }
+            if !cursor.take_token(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect_token(&Token::RParen)?;
+    }
+    let here = cursor.clone();
+    let by_name = cursor.take(&["BY", "NAME"]);
+    if by_name && !columns.is_empty() {
+        return Err(here.invalid("BY NAME takes the names from the query: leave out the column list"));
+    }
+    if !["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| cursor.is_keyword(word))
+        && !matches!(cursor.peek(), Some(Token::LParen))
+    {
+        return Err(cursor.expected("VALUES or a query"));
+    }
+    let source = query::query(cursor)?;
+    Ok(Statement::Insert(Box::new(Insert { table, columns, by_name, source })))
+}

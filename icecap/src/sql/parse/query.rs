@@ -1,0 +1,203 @@
+//! Queries: sqlparser's, with what DataFusion would silently leave out refused.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Fetch, LimitClause, Query, Select, SetExpr,
+    Value, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use icecap_table::{Error, Result};
+
+use crate::sql::cursor::{Cursor, parser_error};
+use crate::sql::dialect::IcecapDialect;
+use crate::sql::tokens::rewrite;
+
+/// How deep sqlparser may recurse.
+const RECURSION_LIMIT: usize = 50;
+
+/// Chains of `AND` or `OR` longer than this are made balanced trees.
+const BALANCE_FROM: usize = 8;
+
+/// Parses everything from the cursor on as one query.
+///
+/// # Errors
+/// `Invalid` for wrong SQL; `Unsupported` for what is not done.
+pub(crate) fn query(cursor: &mut Cursor<'_>) -> Result<Box<Query>> {
+    let origin = cursor.origin();
+    let start = cursor.place();
+    let tokens = table_as_select(cursor, rewrite(cursor.clone())?);
+    *cursor = cursor.moved_to(cursor.at() + cursor.rest().len());
+    let mut parser =
+        Parser::new(&IcecapDialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens);
+    let mut query = parser.parse_query().map_err(|error| parser_error(origin, &error))?;
+    if parser.peek_token_ref().token != Token::EOF {
+        let error = parser.expected_ref::<()>("the end of the statement", parser.peek_token_ref());
+        return match error {
+            Err(error) => Err(parser_error(origin, &error)),
+            Ok(()) => Err(Error::bug("the parser stopped before the end of a statement")),
+        };
+    }
+    match query.visit(&mut Checks) {
+        ControlFlow::Continue(()) => Ok(query),
+        ControlFlow::Break(what) => Err(Error::unsupported(format!("{start}: {what} is not supported yet"))),
+    }
+}
+
+/// `TABLE t` at the head is `SELECT * FROM t`.
+fn table_as_select(cursor: &Cursor<'_>, mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    if cursor.is_keyword("TABLE") {
+        let word =
+            |text: &str, keyword| Token::Word(Word { value: text.to_owned(), quote_style: None, keyword });
+        let span = cursor.span();
+        let select = [word("SELECT", Keyword::SELECT), Token::Mul, word("FROM", Keyword::FROM)];
+        tokens.splice(0..1, select.map(|token| TokenWithSpan::new(token, span)));
+    }
+    tokens
+}
+
+/// Refuses clauses that DataFusion would ignore, and makes equal what it reads in one spelling only.
+struct Checks;
+
+impl VisitorMut for Checks {
+    type Break = Box<str>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        if !query.locks.is_empty() {
+            return ControlFlow::Break("FOR UPDATE".into());
+        }
+        if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
+            return ControlFlow::Break("a FOR, SETTINGS or FORMAT clause".into());
+        }
+        if let Some(fetch) = query.fetch.take() {
+            fetch_as_limit(query, fetch)?;
+        }
+        match query.body.as_ref() {
+            SetExpr::Insert(_) => {
+                ControlFlow::Break("WITH before INSERT (write INSERT INTO … WITH …)".into())
+            }
+            SetExpr::Update(_) => ControlFlow::Break("UPDATE".into()),
+            SetExpr::Delete(_) => ControlFlow::Break("DELETE".into()),
+            SetExpr::Merge(_) => ControlFlow::Break("MERGE".into()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        let refused = if select.into.is_some() {
+            "SELECT INTO"
+        } else if select.top.is_some() {
+            "TOP"
+        } else if !select.lateral_views.is_empty() {
+            "LATERAL VIEW"
+        } else if select.prewhere.is_some() {
+            "PREWHERE"
+        } else if !select.connect_by.is_empty() {
+            "CONNECT BY"
+        } else if !select.cluster_by.is_empty()
+            || !select.sort_by.is_empty()
+            || !select.distribute_by.is_empty()
+        {
+            "CLUSTER BY, DISTRIBUTE BY or SORT BY"
+        } else if select.value_table_mode.is_some() || select.select_modifiers.is_some() {
+            "a word between SELECT and its list"
+        } else if select.exclude.is_some() {
+            "EXCLUDE after the list (write * EXCLUDE (…))"
+        } else {
+            return ControlFlow::Continue(());
+        };
+        ControlFlow::Break(refused.into())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        balance(expr);
+        exponent_as_double(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+/// `FETCH FIRST n ROWS ONLY` is `LIMIT n`.
+fn fetch_as_limit(query: &mut Query, fetch: Fetch) -> ControlFlow<Box<str>> {
+    if fetch.percent || fetch.with_ties {
+        return ControlFlow::Break("FETCH FIRST with PERCENT or WITH TIES".into());
+    }
+    let one = || Expr::Value(Value::Number("1".to_owned(), false).into());
+    let quantity = fetch.quantity.unwrap_or_else(one);
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, .. }) if limit.is_none() => *limit = Some(quantity),
+        None => {
+            query.limit_clause =
+                Some(LimitClause::LimitOffset { limit: Some(quantity), offset: None, limit_by: Vec::new() });
+        }
+        Some(_) => return ControlFlow::Break("FETCH FIRST beside LIMIT".into()),
+    }
+    ControlFlow::Continue(())
+}
+
+/// A number with an exponent is a double, one without a whole number or a decimal.
+fn exponent_as_double(expr: &mut Expr) {
+    if let Expr::Value(value) = &*expr
+        && let Value::Number(digits, _) = &value.value
+        && digits.contains(['e', 'E'])
+    {
+        let text = Expr::Value(Value::SingleQuotedString(digits.to_string()).into());
+        *expr = Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(text),
+            data_type: DataType::Double(ExactNumberInfo::None),
+            array: false,
+            format: None,
+        };
+    }
+}
+
+/// Makes a long chain of one of `AND` and `OR`, which parses as deep as it is long, a balanced tree.
+fn balance(expr: &mut Expr) {
+    let Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } = expr else { return };
+    let op = op.clone();
+    let mut length = 0;
+    let mut node = &*expr;
+    while let Expr::BinaryOp { left, op: other, .. } = node
+        && *other == op
+    {
+        length += 1;
+        node = left;
+    }
+    if length < BALANCE_FROM {
+        return;
+    }
+    let hole = || Expr::Value(Value::Null.into());
+    let mut operands = Vec::with_capacity(length + 1);
+    let mut node = std::mem::replace(expr, hole());
+    loop {
+        match node {
+            Expr::BinaryOp { left, op: other, right } if other == op => {
+                operands.push(*right);
+                node = *left;
+            }
+            first => {
+                operands.push(first);
+                break;
+            }
+        }
+    }
+    operands.reverse();
+    while operands.len() > 1 {
+        let mut pairs = Vec::with_capacity(operands.len().div_ceil(2));
+        let mut rest = operands.into_iter();
+        while let Some(left) = rest.next() {
+            pairs.push(match rest.next() {
+                Some(right) => {
+                    Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) }
+                }
+                None => left,
+            });
+        }
+        operands = pairs;
+    }
+    if let Some(balanced) = operands.pop() {
+        *expr = balanced;
+    }
+}

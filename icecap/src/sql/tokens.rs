@@ -1,0 +1,139 @@
+//! The pass over a query's tokens that turns spellings which sqlparser refuses into ones that it reads.
+
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use icecap_table::{Error, Result};
+
+use super::cursor::Cursor;
+use super::types::{sql_type_name, type_at};
+
+/// Rewrites the tokens from the cursor on.
+///
+/// The type of each cast becomes one quoted word holding its name, so that sqlparser's own type grammar is
+/// never asked; `DECIMAL '1.5'` becomes the number.
+///
+/// # Errors
+/// `Invalid` for a type that is none; `Unsupported` for a version of a table (`… AS OF`) and for parameters.
+pub(crate) fn rewrite(mut cursor: Cursor<'_>) -> Result<Vec<TokenWithSpan>> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(cursor.rest().len());
+    // For each open parenthesis, whether it is that of a CAST whose type is still to come.
+    let mut casts = Vec::new();
+    while let Some(token) = cursor.rest().first() {
+        refuse(&cursor)?;
+        match &token.token {
+            Token::LParen => casts.push(out.last().is_some_and(is_cast)),
+            Token::RParen => {
+                casts.pop();
+            }
+            Token::DoubleColon => {
+                out.push(token.clone());
+                cursor.advance();
+                out.push(take_type(&mut cursor)?);
+                continue;
+            }
+            _ => {}
+        }
+        if casts.last() == Some(&true) && cursor.is_keyword("AS") {
+            if let Some(cast) = casts.last_mut() {
+                *cast = false;
+            }
+            out.push(token.clone());
+            cursor.advance();
+            out.push(take_type(&mut cursor)?);
+            continue;
+        }
+        if let Some(number) = decimal_literal(&cursor, out.last())? {
+            out.extend(number);
+            cursor.advance();
+            cursor.advance();
+            continue;
+        }
+        out.push(token.clone());
+        cursor.advance();
+    }
+    Ok(out)
+}
+
+fn is_cast(token: &TokenWithSpan) -> bool {
+    match &token.token {
+        Token::Word(word) if word.quote_style.is_none() => {
+            word.value.eq_ignore_ascii_case("CAST") || word.value.eq_ignore_ascii_case("TRY_CAST")
+        }
+        _ => false,
+    }
+}
+
+fn take_type(cursor: &mut Cursor<'_>) -> Result<TokenWithSpan> {
+    let span = cursor.span();
+    let ty = type_at(cursor, &mut 0)?;
+    let word = Word { value: sql_type_name(&ty), quote_style: Some('"'), keyword: Keyword::NoKeyword };
+    Ok(TokenWithSpan::new(Token::Word(word), span))
+}
+
+/// Refuses tokens that no query of ours may hold.
+fn refuse(cursor: &Cursor<'_>) -> Result<()> {
+    match cursor.peek() {
+        Some(
+            Token::DoubleQuotedString(_)
+            | Token::DoubleQuotedByteStringLiteral(_)
+            | Token::DoubleQuotedRawStringLiteral(_),
+        ) => return Err(cursor.invalid("double quotes name things: write a string in single quotes")),
+        Some(Token::DollarQuotedString(_)) => {
+            return Err(cursor.invalid("a string is written in single quotes, with '' for a quote inside"));
+        }
+        Some(Token::Placeholder(_)) => {
+            return Err(Error::unsupported(format!(
+                "{}: parameters in a statement are not supported yet",
+                cursor.place()
+            )));
+        }
+        _ => {}
+    }
+    let version = |at: usize| {
+        ["VERSION", "TIMESTAMP", "SYSTEM_TIME", "SYSTEM_VERSION"]
+            .iter()
+            .any(|word| cursor.is_keyword_at(at, word))
+            && cursor.is_keyword_at(at + 1, "AS")
+            && cursor.is_keyword_at(at + 2, "OF")
+    };
+    let spelled_short = version(0)
+        && !cursor.is_keyword_at(3, "FROM")
+        && !matches!(cursor.peek_at(3), None | Some(Token::Comma | Token::RParen | Token::Period));
+    if spelled_short || (cursor.is_keyword("FOR") && version(1)) {
+        return Err(Error::unsupported(format!("{}: time travel is not supported yet", cursor.place())));
+    }
+    Ok(())
+}
+
+/// `DECIMAL '1.5'` as the tokens of the number.
+fn decimal_literal(
+    cursor: &Cursor<'_>,
+    previous: Option<&TokenWithSpan>,
+) -> Result<Option<Vec<TokenWithSpan>>> {
+    if !cursor.is_keyword("DECIMAL") && !cursor.is_keyword("NUMERIC") {
+        return Ok(None);
+    }
+    let after_name = previous.is_some_and(|token| matches!(token.token, Token::Period));
+    let Some(Token::SingleQuotedString(text)) = cursor.peek_at(1) else { return Ok(None) };
+    if after_name {
+        return Ok(None);
+    }
+    let number = text.trim();
+    let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
+    let plain = digits.chars().all(|ch| ch.is_ascii_digit() || ch == '.')
+        && digits.chars().filter(|ch| *ch == '.').count() <= 1
+        && digits.chars().any(|ch| ch.is_ascii_digit());
+    if !plain {
+        return Err(cursor.invalid(&format!("'{text}' is no decimal: write digits with at most one point")));
+    }
+    // A number without a point would be an integer.
+    let digits = if digits.contains('.') { digits.to_owned() } else { format!("{digits}.") };
+    let at = |token| TokenWithSpan::new(token, cursor.span());
+    let mut tokens = vec![at(Token::LParen)];
+    if number.starts_with('-') {
+        tokens.push(at(Token::Minus));
+    }
+    tokens.push(at(Token::Number(digits, false)));
+    tokens.push(at(Token::RParen));
+    Ok(Some(tokens))
+}

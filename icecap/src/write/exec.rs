@@ -1,0 +1,250 @@
+//! [`IcebergWriteExec`]: the plan node at the root of a writing stage.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+
+use datafusion::arrow::array::{BinaryArray, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+};
+use futures::StreamExt;
+use icecap_table::staged_file::StagedFile;
+use icecap_table::storage::Storage;
+use icecap_table::{Error, Result};
+
+use super::budget::{Budget, Share};
+use super::layout::FileLayout;
+use super::target::WriteTarget;
+use super::writer::{Begun, PartitionWriter};
+
+/// The `kind` of a row that carries a data file.
+pub const KIND_DATA: &str = "data";
+
+/// Batches between the source and the encoder of one input partition.
+const QUEUED_BATCHES: usize = 2;
+
+/// Rows that are gathered before they are split by partition or encoded on several threads.
+const CHUNK_ROWS: usize = 1 << 16;
+
+/// Bytes that are gathered at most.
+const CHUNK_BYTES: usize = 16 << 20;
+
+/// Writes its input to data files of a table, and gives one row `(kind, staged_file)` for each file.
+///
+/// Input partition *i* is written by writer *i*; nothing is repartitioned, and no order is asked for. The
+/// rows of a writer come when all its files are durable. When a writer fails it deletes its own files; what
+/// other writers have finished stays, and [`begun_files`](Self::begun_files) names it.
+#[derive(Debug)]
+pub struct IcebergWriteExec {
+    input: Arc<dyn ExecutionPlan>,
+    layout: Arc<FileLayout>,
+    budget: Arc<Budget>,
+    begun: Begun,
+    properties: Arc<PlanProperties>,
+}
+
+impl IcebergWriteExec {
+    /// A node that writes `input`, whose columns are the target schema's in its order.
+    ///
+    /// # Errors
+    /// `Invalid` or `Unsupported` when the target's schema or properties cannot be written.
+    pub fn new(input: Arc<dyn ExecutionPlan>, target: WriteTarget, storage: Storage) -> Result<Self> {
+        let layout = Arc::new(FileLayout::new(target, storage)?);
+        Ok(Self::with_layout(input, layout))
+    }
+
+    /// The schema of the rows that the node gives.
+    pub fn output_schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            Field::new("kind", DataType::Utf8, false),
+            Field::new("staged_file", DataType::Binary, false),
+        ]))
+    }
+
+    /// The table and the task.
+    pub fn target(&self) -> &WriteTarget {
+        &self.layout.target
+    }
+
+    /// The plan whose rows are written.
+    pub fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
+    /// The locations of all files that this node's writers have begun, complete or not: what a failed
+    /// attempt may have left behind.
+    pub fn begun_files(&self) -> Vec<String> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn with_layout(input: Arc<dyn ExecutionPlan>, layout: Arc<FileLayout>) -> Self {
+        let partitions = input.output_partitioning().partition_count();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Self::output_schema()),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self {
+            budget: Budget::new(layout.target.memory_bytes),
+            input,
+            layout,
+            begun: Begun::default(),
+            properties: Arc::new(properties),
+        }
+    }
+}
+
+impl DisplayAs for IcebergWriteExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = &self.layout.target;
+        write!(f, "IcebergWriteExec: data={}", target.data_location)?;
+        let fields = target.partition_spec.fields();
+        if !fields.is_empty() {
+            let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+            write!(f, ", partition=[{}]", names.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for IcebergWriteExec {
+    fn name(&self) -> &'static str {
+        "IcebergWriteExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
+    ) -> DataFusionResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Self::with_layout(input, Arc::clone(&self.layout)))),
+            _ => Err(DataFusionError::Internal("IcebergWriteExec has exactly one input".to_owned())),
+        }
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
+        let share = self.budget.share(context.memory_pool());
+        let mut rows = self.input.execute(partition, context)?;
+        // The source runs beside the encoder. Both end with the stream.
+        let mut input = RecordBatchReceiverStream::builder(self.input.schema(), QUEUED_BATCHES);
+        let queue = input.tx();
+        input.spawn(async move {
+            while let Some(batch) = rows.next().await {
+                let failed = batch.is_err();
+                if queue.send(batch).await.is_err() || failed {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let job = Job {
+            layout: Arc::clone(&self.layout),
+            budget: Arc::clone(&self.budget),
+            begun: Arc::clone(&self.begun),
+            number: partition,
+        };
+        let rows = futures::stream::once(job.run(input.build(), share));
+        // A writer without rows gives no batch.
+        let rows = rows.filter_map(|result| std::future::ready(result.transpose()));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Self::output_schema(), rows)))
+    }
+}
+
+/// What one writer works with.
+struct Job {
+    layout: Arc<FileLayout>,
+    budget: Arc<Budget>,
+    begun: Begun,
+    number: usize,
+}
+
+impl Job {
+    async fn run(
+        self,
+        input: SendableRecordBatchStream,
+        share: Share,
+    ) -> DataFusionResult<Option<RecordBatch>> {
+        let layout = Arc::clone(&self.layout);
+        let begun = Arc::clone(&self.begun);
+        let mut writer = PartitionWriter::new(layout, self.number, share, begun).map_err(external)?;
+        match self.write_all(&mut writer, input).await {
+            Ok(staged) if staged.is_empty() => Ok(None),
+            Ok(staged) => rows_of(&staged).map(Some),
+            Err(error) => {
+                writer.abandon().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// How many threads this writer may use: its part of those that are there.
+    fn parallel(&self) -> usize {
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
+        threads.div_ceil(self.budget.writers().max(1))
+    }
+
+    async fn write_all(
+        &self,
+        writer: &mut PartitionWriter,
+        mut input: SendableRecordBatchStream,
+    ) -> DataFusionResult<Vec<StagedFile>> {
+        let (mut chunk, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(batch) = input.next().await {
+            let batch = batch?;
+            rows += batch.num_rows();
+            bytes += batch.get_array_memory_size();
+            chunk.push(batch);
+            let parallel = self.parallel();
+            let gather = parallel > 1 || writer.is_partitioned();
+            if !gather || rows >= CHUNK_ROWS || bytes >= CHUNK_BYTES {
+                writer.write(&chunk, parallel).await.map_err(external)?;
+                chunk.clear();
+                (rows, bytes) = (0, 0);
+            }
+        }
+        writer.write(&chunk, self.parallel()).await.map_err(external)?;
+        drop(chunk);
+        writer.finish(self.parallel()).await.map_err(external)
+    }
+}
+
+fn rows_of(staged: &[StagedFile]) -> DataFusionResult<RecordBatch> {
+    let kinds = StringArray::from(vec![KIND_DATA; staged.len()]);
+    let files: BinaryArray = staged.iter().map(|file| Some(file.encode())).collect();
+    Ok(RecordBatch::try_new(IcebergWriteExec::output_schema(), vec![Arc::new(kinds), Arc::new(files)])?)
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

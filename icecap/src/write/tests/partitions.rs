@@ -1,0 +1,139 @@
+//! Partitioned tables.
+
+use datafusion::arrow::array::{ArrayRef, Date32Array, Int32Array, StringArray};
+use datafusion::arrow::datatypes::Int32Type;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+
+use super::*;
+
+fn table() -> Table {
+    Table::new(vec![
+        primitive(1, "i", PrimitiveType::Int),
+        primitive(2, "s", PrimitiveType::String),
+        primitive(3, "d", PrimitiveType::Date),
+    ])
+}
+
+fn rows(
+    table: &Table,
+    values: impl Iterator<Item = (Option<i32>, Option<&'static str>, Option<i32>)>,
+) -> RecordBatch {
+    let values: Vec<_> = values.collect();
+    let i: ArrayRef = Arc::new(Int32Array::from_iter(values.iter().map(|v| v.0)));
+    let s: ArrayRef = Arc::new(StringArray::from_iter(values.iter().map(|v| v.1)));
+    let d: ArrayRef = Arc::new(Date32Array::from_iter(values.iter().map(|v| v.2)));
+    RecordBatch::try_new(table.arrow_schema(), vec![i, s, d]).unwrap()
+}
+
+#[tokio::test]
+async fn each_partition_has_its_file_tuple_and_folder() {
+    let table = table().partitioned(&[(2, "s", Transform::Identity), (3, "d_month", Transform::Month)]);
+    let values = [
+        (Some(1), Some("a/b"), Some(0)),
+        (Some(2), None, Some(31)),
+        (Some(3), Some("a/b"), Some(30)),
+        (Some(4), Some(".."), None),
+        (Some(5), None, Some(58)),
+    ];
+    let mut files = table.write(&[vec![rows(&table, values.into_iter())]]).await;
+    files.sort_by(|a, b| a.lower_bounds[&1].cmp(&b.lower_bounds[&1]));
+    let found: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let path = file.path.strip_prefix(&table.data_location()).unwrap();
+            let (folder, _) = path.rsplit_once('/').unwrap();
+            (folder.to_owned(), file.partition.clone(), file.record_count, file.spec_id)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("/s=a%2Fb/d_month=1970-01".to_owned(), vec![Some(b"a/b".to_vec()), Some(vec![0; 4])], 2, 5),
+            ("/s=null/d_month=1970-02".to_owned(), vec![None, Some(vec![1, 0, 0, 0])], 2, 5),
+            ("/s=../d_month=null".to_owned(), vec![Some(b"..".to_vec()), None], 1, 5),
+        ]
+    );
+    // What the location says is where the file is, byte for byte.
+    for file in &files {
+        assert!(std::path::Path::new(file.path.strip_prefix("file://").unwrap()).is_file());
+        assert!(file.path.starts_with(&table.data_location()));
+    }
+    assert_eq!(read(&files[0]).column(0).as_primitive::<Int32Type>().values(), &[1, 3]);
+}
+
+#[tokio::test]
+async fn the_object_storage_layout_puts_hashes_first() {
+    let table = table()
+        .partitioned(&[(1, "i_bucket", Transform::Bucket(4))])
+        .with("write.object-storage.enabled", "true");
+    let files = table.write(&[vec![rows(&table, [(Some(34), None, None)].into_iter())]]).await;
+    let path = files[0].path.strip_prefix(&table.data_location()).unwrap().to_owned();
+    let parts: Vec<_> = path.split('/').skip(1).collect();
+    assert_eq!(parts.len(), 6);
+    assert!(parts[..4].concat().bytes().all(|b| b == b'0' || b == b'1'));
+    assert_eq!(parts[4], "i_bucket=3");
+}
+
+/// Whether every file holds the rows of its own partition only, and all files together every row once.
+fn check(files: &[StagedFile], rows: i32, partitions: i32) {
+    let mut seen = vec![false; rows as usize];
+    for file in files {
+        let partition = i32::from_le_bytes(file.partition[0].clone().unwrap().try_into().unwrap());
+        let batch = read(file);
+        assert_eq!(batch.num_rows() as u64, file.record_count);
+        for value in batch.column(0).as_primitive::<Int32Type>().values() {
+            assert_eq!(value % partitions, partition % partitions);
+            assert!(!std::mem::replace(&mut seen[*value as usize], true));
+        }
+    }
+    assert!(seen.into_iter().all(|seen| seen));
+}
+
+/// Rows spread evenly over `partitions` dates.
+fn spread(table: &Table, rows_count: i32, partitions: i32) -> Vec<RecordBatch> {
+    let batch = |from: i32| {
+        let to = rows_count.min(from + 8192);
+        rows(table, (from..to).map(|i| (Some(i), Some("text that takes some room"), Some(i % partitions))))
+    };
+    (0..rows_count).step_by(8192).map(batch).collect()
+}
+
+#[tokio::test]
+async fn five_hundred_partitions_at_once() {
+    let table = table().partitioned(&[(3, "d", Transform::Identity)]);
+    let files = table.write(&[spread(&table, 100_000, 500)]).await;
+    assert_eq!(files.len(), 500);
+    check(&files, 100_000, 500);
+}
+
+#[tokio::test]
+async fn five_hundred_partitions_in_little_memory() {
+    let mut table = table().partitioned(&[(3, "d", Transform::Identity)]);
+    table.memory_bytes = Some(1 << 20);
+    let files = table.write(&[spread(&table, 600_000, 500)]).await;
+    assert!(files.len() > 500, "nothing was closed early: {} files", files.len());
+    check(&files, 600_000, 500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_pool_is_asked_and_gets_all_back() {
+    let table = table().partitioned(&[(3, "d", Transform::Identity)]);
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(24 << 20));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool)).build_arc().unwrap();
+    let context = Arc::new(TaskContext::default().with_runtime(runtime));
+    let plan = table.plan(&[spread(&table, 400_000, 300)], Storage::local());
+    let stream = plan.execute(0, context).unwrap();
+    let rows: Vec<_> = stream.try_collect().await.unwrap();
+    assert!(rows[0].num_rows() >= 300);
+    assert_eq!(pool.reserved(), 0);
+}
+
+#[tokio::test]
+async fn a_partition_for_every_row_is_bounded_too() {
+    let mut table = table().partitioned(&[(1, "i", Transform::Identity)]);
+    table.memory_bytes = Some(1 << 20);
+    let files = table.write(&[spread(&table, 600, 10)]).await;
+    assert_eq!(files.len(), 600);
+    assert!(files.iter().all(|file| file.record_count == 1));
+}

@@ -1,0 +1,198 @@
+//! The walk from a snapshot to its files.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use iceberg::expr::Predicate;
+use iceberg::spec::{ManifestContentType, ManifestFile, Schema, SchemaRef, Snapshot, TableMetadata};
+use tokio::sync::Semaphore;
+
+use super::ScanPlan;
+use super::manifest::{Context, plan_manifest};
+use crate::error::{Error, ErrorKind, Result};
+use crate::expr::Judge;
+use crate::snapshot::load_manifest_list;
+use crate::storage::Storage;
+
+/// Manifests that are read at once.
+const CONCURRENCY: usize = 16;
+/// Bytes of encoded manifests that are in memory at once; parsed they take some ten times as much.
+const IN_FLIGHT_KIB: u32 = 32 * 1024;
+/// A manifest above this size is refused rather than read into memory.
+const MAX_METADATA_BYTES: u64 = 512 << 20;
+/// Below this size a manifest is parsed where it was read; above, on a thread for blocking work.
+const PARSE_INLINE_BYTES: usize = 32 << 10;
+
+/// Which columns' metrics a plan keeps. Planning itself judges by all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum MetricsKept {
+    /// Those of every column.
+    #[default]
+    All,
+    /// Those of these field ids; the empty set keeps none. It saves memory on tables of many files.
+    Columns(BTreeSet<i32>),
+}
+
+impl MetricsKept {
+    pub(super) fn keeps(&self, field_id: i32) -> bool {
+        match self {
+            Self::All => true,
+            Self::Columns(ids) => ids.contains(&field_id),
+        }
+    }
+}
+
+/// What to plan.
+#[derive(Debug, Clone)]
+pub struct ScanRequest<'a> {
+    metadata: &'a TableMetadata,
+    snapshot: &'a Snapshot,
+    schema: SchemaRef,
+    filter: Predicate,
+    metrics: MetricsKept,
+}
+
+impl<'a> ScanRequest<'a> {
+    /// All files of `snapshot`. Names in a filter are those of the table's current schema when the snapshot
+    /// is the current one, else those of the schema that the snapshot was made with.
+    ///
+    /// # Errors
+    /// `Corrupt` when the snapshot names a schema that the table does not have.
+    pub fn new(metadata: &'a TableMetadata, snapshot: &'a Snapshot) -> Result<Self> {
+        let schema = if metadata.current_snapshot_id() == Some(snapshot.snapshot_id()) {
+            metadata.current_schema().clone()
+        } else {
+            snapshot.schema(metadata)?
+        };
+        Ok(Self { metadata, snapshot, schema, filter: Predicate::AlwaysTrue, metrics: MetricsKept::All })
+    }
+
+    /// With the filter's names being those of `schema`. A branch's head needs it: its readers use the
+    /// current schema.
+    #[must_use]
+    pub fn with_schema(mut self, schema: impl Into<Arc<Schema>>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// Only files that may have a row for which `filter` is true.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Predicate) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Keeping these metrics only.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: MetricsKept) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Plans.
+    ///
+    /// # Errors
+    /// `Unsupported` when the snapshot has delete files, or a wanted file is no plain Parquet file; `Corrupt`
+    /// when its metadata cannot be parsed or is too large to be metadata, or is missing.
+    pub async fn plan(self, storage: &Storage) -> Result<ScanPlan> {
+        if self.snapshot.encryption_key_id().is_some() {
+            return Err(Error::unsupported("reading encrypted tables is not supported yet"));
+        }
+        if self.snapshot.manifest_list().is_empty() {
+            return Err(Error::unsupported(
+                "reading a snapshot without a manifest list is not supported yet",
+            )
+            .with("snapshot", self.snapshot.snapshot_id().to_string()));
+        }
+        let judge = Judge::for_table(&self.filter, &self.schema, self.metadata);
+        let mut plan = ScanPlan { filter_is_exact: true, ..ScanPlan::default() };
+        let mut wanted = Vec::new();
+        for manifest in load_manifest_list(storage, self.metadata, self.snapshot).await? {
+            if !(manifest.has_added_files() || manifest.has_existing_files()) {
+                continue;
+            }
+            if manifest.content == ManifestContentType::Deletes {
+                return Err(Error::unsupported("reading a table with delete files is not supported yet")
+                    .with("snapshot", self.snapshot.snapshot_id().to_string())
+                    .with("manifest", manifest.manifest_path));
+            }
+            plan.manifests_total += 1;
+            if judge.manifest_may_match(&manifest) {
+                wanted.push(manifest);
+            } else {
+                let files = u64::from(manifest.added_files_count.unwrap_or(0))
+                    + u64::from(manifest.existing_files_count.unwrap_or(0));
+                plan.files_total += files;
+                plan.files_pruned_by_manifest += files;
+            }
+        }
+        plan.manifests_read = wanted.len() as u64;
+        let specs = self.metadata.partition_specs_iter().map(|spec| (spec.spec_id(), spec.clone())).collect();
+        let context = Arc::new(Context { judge, metrics: self.metrics, specs });
+        let in_flight = Semaphore::new(IN_FLIGHT_KIB as usize);
+        let mut parts = futures::stream::iter(wanted)
+            .map(|manifest| read_manifest(storage, manifest, &in_flight, &context))
+            .buffered(CONCURRENCY);
+        while let Some(part) = parts.try_next().await? {
+            plan.append(part);
+        }
+        Ok(plan)
+    }
+}
+
+async fn read_manifest(
+    storage: &Storage,
+    listed: ManifestFile,
+    in_flight: &Semaphore,
+    context: &Arc<Context>,
+) -> Result<ScanPlan> {
+    if listed.key_metadata.as_ref().is_some_and(|key| !key.is_empty()) {
+        return Err(Error::unsupported("reading encrypted manifests is not supported yet")
+            .with("manifest", listed.manifest_path));
+    }
+    let kib = u32::try_from(listed.manifest_length / 1024 + 1).unwrap_or(1).clamp(1, IN_FLIGHT_KIB);
+    let _permit = in_flight
+        .acquire_many(kib)
+        .await
+        .map_err(|e| Error::bug("the scan's memory permits were closed").with_source(e))?;
+    let bytes = storage.read_at_most(&listed.manifest_path, MAX_METADATA_BYTES).await.map_err(|e| {
+        // What a snapshot names has to be there.
+        let missing = e.kind() == ErrorKind::NotFound;
+        if missing { e.with_kind(ErrorKind::Corrupt) } else { e }
+    })?;
+    if bytes.len() <= PARSE_INLINE_BYTES {
+        return plan_manifest(&listed, &bytes, context);
+    }
+    let context = context.clone();
+    tokio::task::spawn_blocking(move || plan_manifest(&listed, &bytes, &context))
+        .await
+        .map_err(|e| Error::cancelled("the scan was stopped").with_source(e))?
+}
+
+impl ScanPlan {
+    fn append(&mut self, part: Self) {
+        self.files_total += part.files_total;
+        self.files_pruned_by_partition += part.files_pruned_by_partition;
+        self.files_pruned_by_metrics += part.files_pruned_by_metrics;
+        self.filter_is_exact &= part.filter_is_exact;
+        for file in part.files {
+            self.rows = self.rows.saturating_add(file.record_count);
+            self.bytes = self.bytes.saturating_add(file.file_size_bytes);
+            self.files.push(file);
+        }
+    }
+}
+
+/// The files of `snapshot` that may have a row for which `filter` is true, as [`ScanRequest`] plans them.
+///
+/// # Errors
+/// As [`ScanRequest::plan`].
+pub async fn plan_files(
+    storage: &Storage,
+    metadata: &TableMetadata,
+    snapshot: &Snapshot,
+    filter: &Predicate,
+) -> Result<ScanPlan> {
+    ScanRequest::new(metadata, snapshot)?.with_filter(filter.clone()).plan(storage).await
+}
