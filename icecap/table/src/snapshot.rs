@@ -295,4 +295,6 @@ impl Branch {
 }
 
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
 mod tests;
