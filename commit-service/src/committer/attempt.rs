@@ -9,6 +9,7 @@ use icecap_table::commit::{Change, CommitOutcome, CommitRequest, CommittedTable,
 use icecap_table::iceberg::spec::Operation;
 use icecap_table::id::TableIdent;
 use icecap_table::metadata::TableDocument;
+use icecap_table::properties::LOCATION_PROPERTIES;
 use icecap_table::snapshot::{self, SnapshotRequest};
 use icecap_table::staged_file::StagedFile;
 use icecap_table::validate::{Verdict, validate};
@@ -236,7 +237,7 @@ impl Committer {
             )));
         }
         self.policy.check(first.location())?;
-        for path in ["write.data.path", "write.metadata.path"] {
+        for path in LOCATION_PROPERTIES {
             if let Some(location) = first.properties().get(path) {
                 self.policy.check(location)?;
             }

@@ -2,7 +2,7 @@
 //!
 //! The kernel drops what it does not model. Here both are kept: the model answers questions and applies
 //! updates, and only what an update changed in the model is changed in the stored text. A new snapshot is
-//! patched into it ([`text`]); every other change goes through a merge of the trees ([`merge`]). A file of
+//! patched into it (`text`); every other change goes through a merge of the trees (`merge`). A file of
 //! any other engine therefore survives load and store unchanged.
 
 mod merge;

@@ -160,10 +160,7 @@ fn changes_without_a_snapshot_take_the_given_time() {
     let rolled = base.apply(vec![back], None, 1_800_000_000_000).unwrap();
     assert_eq!(rolled.metadata().last_updated_ms(), 1_800_000_000_000);
     assert_eq!(rolled.metadata().history().last().unwrap().timestamp_ms(), 1_800_000_000_000);
-    assert_eq!(
-        rolled.tree()["refs"]["main"],
-        json!({"snapshot-id": 10, "type": "branch", "x-ref": true})
-    );
+    assert_eq!(rolled.tree()["refs"]["main"], json!({"snapshot-id": 10, "type": "branch", "x-ref": true}));
 }
 
 #[test]
@@ -285,10 +282,7 @@ fn new_tables_have_fresh_ids_and_the_given_time() {
     assert_eq!(tree["location"], "file:///w/t");
     assert_eq!(parse(tree).unwrap().metadata(), document.metadata());
     let third = TableDocument::create(new_table("file:///w/t", FormatVersion::V3, &[])).unwrap();
-    assert_eq!(
-        (third.tree()["format-version"].clone(), third.metadata().next_row_id()),
-        (json!(3), 0)
-    );
+    assert_eq!((third.tree()["format-version"].clone(), third.metadata().next_row_id()), (json!(3), 0));
 }
 
 #[test]
