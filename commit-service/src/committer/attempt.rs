@@ -81,7 +81,7 @@ impl Committer {
             let at = match tables.iter().position(|table| table.ident == change.ident) {
                 Some(at) => at,
                 None => {
-                    tables.push(self.current(&change.ident).await?);
+                    tables.push(self.current(change).await?);
                     tables.len() - 1
                 }
             };
@@ -91,13 +91,18 @@ impl Committer {
             }
         }
         self.stage(request, tables, attempt, &mut objects)?;
-        attempt.written = objects.iter().map(|(location, _)| location.clone()).collect();
-        self.storage.put_all_new(objects).await?;
+        self.upload(attempt, objects).await?;
         Ok(Preparation::Ready)
     }
 
-    /// Loads a table as it is now.
-    async fn current(&self, ident: &TableIdent) -> Result<Working> {
+    async fn upload(&self, attempt: &mut Attempt, objects: Objects) -> Result<()> {
+        attempt.written.extend(objects.iter().map(|(location, _)| location.clone()));
+        self.storage.put_all_new(objects).await
+    }
+
+    /// Loads the table that `change` is the first to change, as it is now.
+    async fn current(&self, change: &TableChange) -> Result<Working> {
+        let ident = &change.ident;
         let pointer = self.publisher.pointer(ident).await?;
         let mut working = Working {
             ident: ident.clone(),
@@ -108,6 +113,8 @@ impl Committer {
         };
         match pointer {
             Some(pointer) if pointer.object == ObjectKind::View => working.is_view = true,
+            // So that a table whose metadata is damaged, or lies elsewhere, can still be dropped.
+            Some(pointer) if is_blind_drop(change) => working.expect = Expect::Location(pointer.location),
             Some(pointer) => {
                 self.policy.check(&pointer.location)?;
                 working.document = Some(self.cache.load(&self.storage, &pointer.location).await?);
@@ -128,6 +135,10 @@ impl Committer {
         objects: &mut Objects,
     ) -> Result<Applied> {
         let ident = &change.ident;
+        if is_blind_drop(change) && table.document.is_none() && !table.changed && table.base().is_some() {
+            table.changed = true;
+            return Ok(Ok(outcome(ident, &[])));
+        }
         if let Verdict::Conflict(why) = validate(change, table.document.as_ref().map(TableDocument::metadata))
         {
             return Ok(Err(match &change.change {
@@ -182,6 +193,10 @@ impl Committer {
         };
         let now_ms = document.next_timestamp_ms(self.clock.now_ms());
         let first_change = !table.changed;
+        if !first_change && !objects.is_empty() {
+            // It builds on a manifest list that is not stored yet.
+            self.upload(attempt, std::mem::take(objects)).await?;
+        }
         let prepared = snapshot::prepare(
             &self.storage,
             SnapshotRequest {
@@ -251,7 +266,11 @@ impl Committer {
                 None if table.changed && table.expect != Expect::Absent => Next::Gone,
                 _ => Next::Same,
             };
-            if let Next::Location(location) = &next {
+            let after = match (&next, &table.expect) {
+                (Next::Location(location), _) | (Next::Same, Expect::Location(location)) => Some(location),
+                _ => None,
+            };
+            if let Some(location) = after {
                 let changes = request.changes.iter().zip(&mut attempt.tables);
                 for (_, outcome) in changes.filter(|(change, _)| change.ident == table.ident) {
                     outcome.metadata_location = Some(location.clone());
@@ -278,6 +297,11 @@ fn outcome(ident: &TableIdent, files: &[StagedFile]) -> CommittedTable {
         added_data_files: files.len() as u64,
         added_bytes: files.iter().map(|file| file.file_size_bytes).fold(0, u64::saturating_add),
     }
+}
+
+/// Whether a change drops whatever has the name, without having looked at it.
+fn is_blind_drop(change: &TableChange) -> bool {
+    change.uuid.is_none() && matches!(change.change, Change::Drop)
 }
 
 fn retry_timeout(document: &TableDocument) -> Option<Duration> {

@@ -39,8 +39,11 @@ fn rejected(outcome: CommitOutcome) -> String {
     }
 }
 
-/// The write ids of the table's snapshots, oldest first, and the rows that its head says it has.
-fn history(document: &TableDocument) -> (Vec<String>, u64) {
+/// The write ids of the table's snapshots, oldest first, and the rows that its head says it has; the whole
+/// table having been checked.
+async fn history(world: &World, name: &str) -> (Vec<String>, u64) {
+    assert_eq!(world.violations(name).await, [] as [&str; 0]);
+    let document = world.load(name).await.unwrap().unwrap();
     let metadata = document.metadata();
     let mut snapshots: Vec<_> = metadata.snapshots().collect();
     snapshots.sort_by_key(|snapshot| snapshot.sequence_number());
@@ -82,7 +85,7 @@ async fn a_table_is_made_filled_and_dropped_and_each_is_told_again() {
     let now = world.load("t").await.unwrap().unwrap();
     assert_eq!(now.metadata().current_snapshot_id(), outcome.snapshot_id);
     assert!(outcome.snapshot_id.is_some());
-    assert_eq!(history(&now), (vec![id(1).to_string()], 7));
+    assert_eq!(history(&world, "t").await, (vec![id(1).to_string()], 7));
     assert_eq!(now.metadata().metadata_log().len(), 1);
 
     // Again, by every door.
@@ -156,10 +159,8 @@ async fn several_changes_of_several_tables_are_one_step() {
     // One of them does not hold: nothing happens, and nothing is left.
     let mut wrong = request.clone();
     wrong.changes.extend(world.request(id(1), "c", StatementKind::Insert, Change::Drop).changes);
-    assert_eq!(
-        rejected(service.commit(wrong).await.unwrap()),
-        "assert-table-uuid: table default.c does not exist"
-    );
+    let gone = CommitOutcome::Conflict { why: "table default.c no longer exists".into() };
+    assert_eq!(service.commit(wrong).await.unwrap(), gone);
     assert_eq!(world.load("a").await.unwrap().unwrap().metadata().snapshots().len(), 0);
     assert!(world.load("b").await.unwrap().is_none());
     assert_eq!(world.stray_metadata("a").await.unwrap(), [] as [&str; 0]);
@@ -167,9 +168,9 @@ async fn several_changes_of_several_tables_are_one_step() {
     let CommitOutcome::Committed(outcome) = service.commit(request).await.unwrap() else { panic!() };
     assert_eq!(outcome.tables.iter().map(|table| table.added_rows).collect::<Vec<_>>(), [1, 2, 3]);
     let now = world.load("a").await.unwrap().unwrap();
-    assert_eq!(history(&now), (vec![id(1).to_string(); 2], 4));
+    assert_eq!(history(&world, "a").await, (vec![id(1).to_string(); 2], 4));
     assert_eq!(now.metadata().metadata_log().len(), 1);
-    assert_eq!(history(&world.load("b").await.unwrap().unwrap()).1, 2);
+    assert_eq!(history(&world, "b").await.1, 2);
 }
 
 #[tokio::test]
@@ -241,7 +242,7 @@ async fn a_request_that_is_wrong_in_itself_is_an_error_and_leaves_nothing() {
         (with_path(format!("{data}/../{}-0.parquet", id(1))), ErrorKind::Invalid),
         (
             with_path(format!("{}/metadata/{}-0.parquet", document.metadata().location(), id(1))),
-            ErrorKind::Invalid,
+            ErrorKind::Denied,
         ),
         (with_path(format!("file:///etc/{}-0.parquet", id(1))), ErrorKind::Denied),
         (twice, ErrorKind::Invalid),
@@ -259,4 +260,23 @@ async fn a_request_that_is_wrong_in_itself_is_an_error_and_leaves_nothing() {
     assert_eq!(world.stray_metadata("t").await.unwrap(), [] as [&str; 0]);
     assert_eq!(committed(service.commit(good).await.unwrap()).added_rows, 1);
     drop(folder);
+}
+
+#[tokio::test]
+async fn a_damaged_table_can_be_dropped_by_name() {
+    let (_folder, world) = world().await;
+    let service = world.service();
+    let document = world.create("t", &[]).await.unwrap();
+    world.storage.delete(&world.store_location("t").await.unwrap()).await.unwrap();
+    let mut drop = world.request(id(1), "t", StatementKind::DropTable, Change::Drop);
+    service.begin(world.begin(id(1))).await.unwrap();
+    drop.changes[0].uuid = Some(document.metadata().uuid());
+    assert_eq!(world.service().commit(drop.clone()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    drop.changes[0].uuid = None;
+    committed(world.service().commit(drop).await.unwrap());
+    assert_eq!(world.store_location("t").await, None);
+    let absent = world.request(id(2), "t", StatementKind::DropTable, Change::Drop);
+    service.begin(world.begin(id(2))).await.unwrap();
+    let gone = CommitOutcome::Conflict { why: "table default.t no longer exists".into() };
+    assert_eq!(service.commit(absent).await.unwrap(), gone);
 }

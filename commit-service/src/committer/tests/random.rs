@@ -102,7 +102,7 @@ async fn run(steps: Vec<Step>) {
         }
     }
     publisher.arrive().await.unwrap();
-    let (ids, rows) = history(&world.load("t").await.unwrap().unwrap());
+    let (ids, rows) = history(&world, "t").await;
     let mut in_ledger = BTreeMap::new();
     for write in 0..WRITES {
         match service.outcome(id(write)).await.unwrap() {

@@ -45,17 +45,16 @@ pub(super) async fn remove(
         ManifestContentType::Data => holds_data,
         ManifestContentType::Deletes => holds_deletes,
     };
-    let loaded: Vec<(ManifestFile, Option<Loaded>)> =
-        stream::iter(base.into_iter().map(|manifest| async {
-            let entries = match is_concerned(&manifest) {
-                true => Some(load_entries(storage, &manifest).await?),
-                false => None,
-            };
-            Ok::<_, Error>((manifest, entries))
-        }))
-        .buffered(MANIFESTS_AT_ONCE)
-        .try_collect()
-        .await?;
+    let loaded: Vec<(ManifestFile, Option<Loaded>)> = stream::iter(base.into_iter().map(|manifest| async {
+        let entries = match is_concerned(&manifest) {
+            true => Some(load_entries(storage, &manifest).await?),
+            false => None,
+        };
+        Ok::<_, Error>((manifest, entries))
+    }))
+    .buffered(MANIFESTS_AT_ONCE)
+    .try_collect()
+    .await?;
 
     let mut filtered = Filtered { manifests: Vec::new(), removed: Vec::new() };
     for (manifest, entries) in loaded {

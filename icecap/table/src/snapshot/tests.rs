@@ -271,7 +271,8 @@ async fn what_does_not_fit_is_refused() {
         f.referenced_data_file = Some("x".into());
         f.content_range = Some((0, 1));
     });
-    let as_append = prepare(&table.storage, table.request(Operation::Append, std::slice::from_ref(&vector))).await;
+    let as_append =
+        prepare(&table.storage, table.request(Operation::Append, std::slice::from_ref(&vector))).await;
     assert_eq!(as_append.unwrap_err().kind(), ErrorKind::Bug);
     let as_delta = prepare(&table.storage, table.request(Operation::Delete, &[vector])).await.unwrap_err();
     assert!(as_delta.to_string().contains("format version 3"), "{as_delta}");
