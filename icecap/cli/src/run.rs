@@ -90,9 +90,12 @@ impl<'a> Runner<'a> {
     }
 
     async fn run(&mut self, turn: Turn) -> Result<(), Failure> {
+        let Place { number, total, writes, .. } = turn.place;
+        tracing::debug!(number, total, writes, text = turn.place.text, "statement starts");
         self.running.set(Some(turn.place.clone()));
         let outcome = self.result(&turn).await;
         self.running.set(None);
+        tracing::info!(number, total, done = outcome.is_ok(), "statement ended");
         match outcome {
             Ok(()) | Err(OutputError::Closed) => Ok(()),
             Err(OutputError::Failed(error)) => {
@@ -109,10 +112,9 @@ impl<'a> Runner<'a> {
                 let count = count(rows).await?;
                 // Programs that read JSON or CSV get nothing that they did not ask for.
                 if format == Format::Table {
-                    say(&format!(
-                        "statement {}: {count} rows, not shown: only the last result is\n",
-                        turn.place.number
-                    ));
+                    let rows = if count == 1 { "row" } else { "rows" };
+                    let number = turn.place.number;
+                    say(&format!("statement {number}: {count} {rows}, not shown: only the last result is\n"));
                 }
                 Ok(())
             }
