@@ -82,7 +82,6 @@ fn what_is_not_exact_widens_to_true() {
         cast(col("l"), DataType::Float64).gt(lit(1.0)),
         cast(col("l"), DataType::Int32).gt(lit(1_i32)),
         cast(col("s"), DataType::Int32).gt(lit(1_i32)),
-        Expr::IsNotTrue(Box::new(col("b"))),
         Expr::IsUnknown(Box::new(col("b"))),
     ] {
         assert_eq!(predicate_of(std::slice::from_ref(&filter), &schema()), Predicate::AlwaysTrue, "{filter}");
