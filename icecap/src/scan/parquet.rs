@@ -28,7 +28,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use icecap_table::iceberg::spec::NestedField;
 use icecap_table::storage::Storage;
-use icecap_table::{Error, Result};
+use icecap_table::{Error, ErrorKind, Result};
 use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 
@@ -349,12 +349,17 @@ pub(crate) fn guarded(
 }
 
 fn named(error: DataFusionError, files: &[String]) -> DataFusionError {
-    match error.find_root() {
-        DataFusionError::ParquetError(_) | DataFusionError::ArrowError(..) => {}
-        DataFusionError::External(inner) if inner.downcast_ref::<Error>().is_some() => {}
+    let stored_wrong = match error.find_root() {
+        DataFusionError::ParquetError(_) | DataFusionError::ArrowError(..) => true,
+        DataFusionError::External(inner) if inner.downcast_ref::<Error>().is_some() => false,
         _ => return error,
-    }
+    };
     let error = from_datafusion(error);
+    // What a decoder refuses is the file's fault, not the statement's.
+    let error = match error.kind() {
+        ErrorKind::Invalid if stored_wrong => error.with_kind(ErrorKind::Corrupt),
+        _ => error,
+    };
     if error.context().iter().any(|(key, _)| *key == "file") {
         return to_datafusion(error);
     }

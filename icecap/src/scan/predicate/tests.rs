@@ -109,7 +109,7 @@ fn nulls_follow_sql() {
     assert_eq!(shown(col("i").in_list(vec![literal(ScalarValue::Int32(None))], false)), "FALSE");
     let with_null = vec![lit(1_i32), literal(ScalarValue::Int32(None))];
     assert_eq!(shown(col("i").in_list(with_null.clone(), true)), "FALSE");
-    assert_eq!(shown(col("i").in_list(with_null, false)), "i = 1");
+    assert_eq!(shown(col("i").in_list(with_null, false)), "i IN (1)");
     assert_eq!(shown(literal(ScalarValue::Boolean(None))), "FALSE");
 }
 

@@ -167,7 +167,7 @@ async fn what_was_written_is_read_with_pruning_and_hidden_columns() {
     assert_eq!(made.query("SELECT count(*) FROM t").await, ["| 0        |"]);
     assert_eq!(made.query("SELECT id FROM t WHERE id > 1").await, Vec::<String>::new());
     made.append(
-        "SELECT * FROM (VALUES (1, 'a', 1.5), (2, 'b', CAST(NULL AS DOUBLE)), (3, NULL, 'NaN'::double))",
+        "SELECT * FROM (VALUES (1, 'a', 1.5::double), (2, 'b', CAST(NULL AS DOUBLE)), (3, NULL, 'NaN'::double))",
     )
     .await;
     made.append("SELECT * FROM (VALUES (4, 'a', -0.0::double), (5, 'c', 7.0::double))").await;
@@ -216,7 +216,6 @@ async fn counts_and_extremes_come_from_metadata_only_when_they_are_exact() {
     assert_eq!(made.query("SELECT max(x) FROM t").await, ["| NaN      |"]);
     assert!(made.plan("SELECT count(*) FROM t WHERE id > 1").await.contains("IcecapScanExec"));
     assert_eq!(made.query("SELECT count(*) FROM t WHERE id > 1").await, ["| 1        |"]);
-    assert!(made.plan("SELECT count(*) FROM (SELECT id FROM t LIMIT 2)").await.contains("IcecapScanExec"));
     assert_eq!(made.query("SELECT count(*) FROM (SELECT id FROM t LIMIT 2)").await, ["| 2        |"]);
 }
 
@@ -238,11 +237,11 @@ async fn every_filter_gives_the_rows_that_a_full_read_gives() {
             "SELECT CASE WHEN n % 7 = 0 THEN NULL ELSE n END,
                     CAST(n AS DECIMAL(9, 2)) / 4,
                     DATE '2024-01-01' + CAST(n AS INT),
-                    TIMESTAMP '2024-01-01 00:00:00' + n * INTERVAL '1 day',
+                    CAST(DATE '2024-01-01' + CAST(n AS INT) AS TIMESTAMP) AS ts,
                     CASE WHEN n % 5 = 0 THEN NULL ELSE 'name' || n END,
                     CAST(CASE WHEN n % 11 = 0 THEN 'NaN'::double ELSE n - 60.0 END AS REAL),
                     n % 2 = 0
-             FROM (SELECT {start} + row_number() OVER () - 1 AS n
+             FROM (SELECT CAST({start} + row_number() OVER () - 1 AS BIGINT) AS n
                    FROM (VALUES (1), (2), (3), (4), (5)) a, (VALUES (1), (2), (3), (4)) b, (VALUES (1), (2)) c)"
         ))
         .await;

@@ -218,8 +218,19 @@ async fn nulls_sort_last_and_functions_of_ours_run() {
     assert_eq!(run("select id from t order by id fetch first row only").await, ["id", "1"]);
 }
 
-#[tokio::test]
-async fn long_statements_run_on_a_small_stack() {
+/// The stack of a process's main thread, on which the command runs statements.
+const MAIN_STACK_BYTES: usize = 8 << 20;
+
+#[test]
+fn long_statements_run_on_a_main_threads_stack() {
+    let run_all = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(long_statements());
+    };
+    std::thread::Builder::new().stack_size(MAIN_STACK_BYTES).spawn(run_all).unwrap().join().unwrap();
+}
+
+async fn long_statements() {
     let condition: Vec<String> = (0..2_000).map(|n| format!("id = {n}")).collect();
     let sql = format!("select id from t where {} order by id", condition.join(" or "));
     assert_eq!(run(&sql).await, ["id", "1", "2"]);
