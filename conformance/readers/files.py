@@ -8,7 +8,7 @@ import uuid
 
 import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
-from pyiceberg.types import DoubleType, FloatType, PrimitiveType, StringType, UUIDType
+from pyiceberg.types import DoubleType, FloatType, PrimitiveType, UUIDType
 
 MAX_PROBLEMS = 20
 
@@ -59,8 +59,8 @@ def check_column(problems, path, file, field, values):
     elif sort_key(from_bytes(field.field_type, lower)) > sort_key(least):
         problems.append(f"{where}: lower bound {lower!r} is above {least!r}")
     if upper is None:
-        # A text of highest code points has no shorter text above it: then there is no bound.
-        if not (isinstance(field.field_type, StringType) and most[:16] == "\U0010ffff" * 16):
+        # Highest code points or bytes have nothing above them that is as short: then there is no bound.
+        if most[:16] not in ("\U0010ffff" * 16, b"\xff" * 16):
             problems.append(f"{where}: no upper bound")
     elif sort_key(from_bytes(field.field_type, upper)) < sort_key(most):
         problems.append(f"{where}: upper bound {upper!r} is below {most!r}")
