@@ -2,7 +2,7 @@
 //!
 //! A request goes queue → lease → committer → pointer. [`queue`] orders the requests of one process by table,
 //! [`lease`] keeps other processes from wasting work, [`committer`] turns a request into manifests, metadata
-//! and swaps, and [`pointer`] publishes them with the write's row of the [`ledger`] in one atomic step.
+//! and swaps, and [`pointer`](mod@pointer) publishes them with the write's row of the [`ledger`] in one atomic step.
 //! [`service`] assembles them into a `CommitClient`.
 //!
 //! Only the pointer's conditional swap makes a commit correct. The lease is politeness: every test passes

@@ -60,7 +60,7 @@ impl Made {
         let partition_fields = partitions.iter().map(|(at, transform)| UnboundPartitionField {
             source_id: i32::try_from(*at).unwrap() + 1,
             field_id: None,
-            name: format!("{}_{transform}", names[*at]),
+            name: format!("{}_{at}_part", names[*at]),
             transform: *transform,
         });
         let partition_spec = UnboundPartitionSpec::builder()
@@ -239,7 +239,7 @@ async fn every_filter_gives_the_rows_that_a_full_read_gives() {
                     DATE '2024-01-01' + CAST(n AS INT),
                     CAST(DATE '2024-01-01' + CAST(n AS INT) AS TIMESTAMP) AS ts,
                     CASE WHEN n % 5 = 0 THEN NULL ELSE 'name' || n END,
-                    CAST(CASE WHEN n % 11 = 0 THEN 'NaN'::double ELSE n - 60.0 END AS REAL),
+                    CAST(CASE WHEN n % 11 = 0 THEN 'NaN'::double ELSE CAST(n AS DOUBLE) - CAST(60 AS DOUBLE) END AS REAL),
                     n % 2 = 0
              FROM (SELECT CAST({start} + row_number() OVER () - 1 AS BIGINT) AS n
                    FROM (VALUES (1), (2), (3), (4), (5)) a, (VALUES (1), (2), (3), (4)) b, (VALUES (1), (2)) c)"
