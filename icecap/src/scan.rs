@@ -25,3 +25,8 @@ pub use message::{DataFile, FileSlice, ScanInput};
 pub use predicate::predicate_of;
 pub(crate) use split::{deal, slices};
 pub use table::IcebergTable;
+#[cfg(test)]
+pub(crate) use table::tests::target as test_target;
+
+#[cfg(test)]
+mod tests;

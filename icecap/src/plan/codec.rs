@@ -21,6 +21,8 @@ use prost::Message;
 use super::error::to_datafusion;
 use crate::scan::{IcecapScanExec, ScanMessage, full_schema};
 use crate::source::{SourceMessage, SourceScanExec};
+use crate::sql::store::{decode_udf, encode_udf};
+use crate::write::{IcebergWriteExec, WriteTarget};
 
 /// Encodes Icecap's own nodes and functions; decoded scans and writers use its storage.
 #[derive(Debug, Clone)]
@@ -40,6 +42,9 @@ enum Node {
     Scan(ScanMessage),
     #[prost(message, tag = "2")]
     Source(SourceMessage),
+    /// A write target in its own versioned encoding; the rows are the node's only input.
+    #[prost(bytes, tag = "3")]
+    Write(Vec<u8>),
 }
 
 impl IcecapCodec {
@@ -91,17 +96,27 @@ impl IcecapCodec {
             };
             return Ok(Node::Source(SourceMessage::of(scan, predicate)?));
         }
+        if let Some(write) = node.downcast_ref::<IcebergWriteExec>() {
+            return Ok(Node::Write(write.target().encode().map_err(to_datafusion)?));
+        }
         Err(DataFusionError::NotImplemented(format!("the operator {} cannot travel in a task", node.name())))
     }
 
     fn decode_node(
         &self,
         node: Node,
+        inputs: &[Arc<dyn ExecutionPlan>],
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        match node {
-            Node::Scan(message) => {
+        match (node, inputs) {
+            (Node::Write(target), [rows]) => {
+                let target = WriteTarget::decode(&target).map_err(to_datafusion)?;
+                let write = IcebergWriteExec::new(Arc::clone(rows), target, self.storage.clone())
+                    .map_err(to_datafusion)?;
+                Ok(Arc::new(write))
+            }
+            (Node::Scan(message), []) => {
                 let input = Arc::new(message.input().map_err(to_datafusion)?);
                 let columns = message.columns.iter().map(|at| *at as usize).collect();
                 let full = full_schema(&input).map_err(to_datafusion)?;
@@ -118,7 +133,7 @@ impl IcecapCodec {
                 }
                 Ok(Arc::new(scan))
             }
-            Node::Source(message) => {
+            (Node::Source(message), []) => {
                 let table = message.table().map_err(to_datafusion)?;
                 let predicate = match &message.predicate {
                     Some(bytes) => Some(self.decode_expr(bytes, &table.schema, context, converter)?),
@@ -127,6 +142,7 @@ impl IcecapCodec {
                 let scan = message.scan(table, self.storage.clone(), predicate).map_err(to_datafusion)?;
                 Ok(Arc::new(scan))
             }
+            _ => Err(broken("an operator with the wrong number of inputs")),
         }
     }
 }
@@ -152,10 +168,7 @@ impl PhysicalExtensionCodec for IcecapCodec {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let message = NodeMessage::decode(buf).map_err(|_| broken("an operator"))?;
         let node = message.node.ok_or_else(|| broken("an operator of a kind that is not known"))?;
-        if !inputs.is_empty() {
-            return Err(broken("a scan with inputs"));
-        }
-        self.decode_node(node, ctx, proto_converter)
+        self.decode_node(node, inputs, ctx, proto_converter)
     }
 
     fn try_encode(
@@ -168,12 +181,15 @@ impl PhysicalExtensionCodec for IcecapCodec {
         NodeMessage { node: Some(node) }.encode(buf).map_err(|_| broken("an operator that is too large"))
     }
 
-    fn try_decode_udf(&self, name: &str, _buf: &[u8]) -> DfResult<Arc<ScalarUDF>> {
-        Err(broken(&format!("a function {name} that is not known")))
+    fn try_decode_udf(&self, name: &str, buf: &[u8]) -> DfResult<Arc<ScalarUDF>> {
+        decode_udf(name, buf).map_err(to_datafusion)
     }
 
-    fn try_encode_udf(&self, _node: &ScalarUDF, _buf: &mut Vec<u8>) -> DfResult<()> {
+    fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> DfResult<()> {
         // DataFusion's own functions travel by name.
+        if let Some(bytes) = encode_udf(node) {
+            buf.extend(bytes);
+        }
         Ok(())
     }
 }

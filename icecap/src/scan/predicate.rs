@@ -4,13 +4,11 @@
 //! keeps. What cannot be said exactly widens to true. Negations are pushed to the leaves first, so that
 //! widening a leaf never narrows the whole.
 
-use std::cmp::Ordering;
-
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{Between, InList};
 use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator};
 use icecap_table::iceberg::expr::{Predicate, Reference};
-use icecap_table::iceberg::spec::{Datum, PrimitiveType, Schema, Type};
+use icecap_table::iceberg::spec::{Datum, PrimitiveLiteral, PrimitiveType, Schema, Type};
 
 use super::value::{cast_keeps_order, datum_of};
 
@@ -59,8 +57,8 @@ fn convert(expr: &Expr, schema: &Schema, negated: bool) -> Predicate {
         Expr::IsFalse(inner) if !negated => convert(inner, schema, true),
         Expr::IsNotTrue(inner) if negated => convert(inner, schema, false),
         Expr::IsNotFalse(inner) if negated => convert(inner, schema, true),
-        Expr::IsNull(inner) => null_test(inner, schema, !negated),
-        Expr::IsNotNull(inner) => null_test(inner, schema, negated),
+        Expr::IsNull(inner) => null_test(inner, schema, negated),
+        Expr::IsNotNull(inner) => null_test(inner, schema, !negated),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
             Operator::And | Operator::Or => {
                 let (left, right) = (convert(left, schema, negated), convert(right, schema, negated));
@@ -142,10 +140,10 @@ fn plain(column: &Target<'_>, op: Operator, datum: Datum) -> Predicate {
 /// DataFusion orders floats totally (-0 below +0, NaN above all); bounds know neither NaN nor the sign of
 /// zero. So `>` admits NaN, and a comparison with zero admits both zeros.
 fn float_comparison(column: &Target<'_>, op: Operator, datum: Datum) -> Predicate {
-    let zero = Datum::double(0.0);
-    let is_zero = match column.ty {
-        PrimitiveType::Float => datum.partial_cmp(&Datum::float(0.0_f32)) == Some(Ordering::Equal),
-        _ => datum.partial_cmp(&zero) == Some(Ordering::Equal),
+    let is_zero = match datum.literal() {
+        PrimitiveLiteral::Float(value) => value.0 == 0.0,
+        PrimitiveLiteral::Double(value) => value.0 == 0.0,
+        _ => false,
     };
     let op = match op {
         Operator::Lt if is_zero => Operator::LtEq,

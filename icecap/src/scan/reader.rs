@@ -63,16 +63,22 @@ pub(crate) struct Readers {
 
 /// The locations being read, by partition: what an error from inside a decoder can be about.
 #[derive(Debug, Default)]
-pub(crate) struct OpenFiles(Mutex<HashMap<usize, Vec<String>>>);
+pub(crate) struct OpenFiles {
+    open: Mutex<HashMap<usize, Vec<String>>>,
+    /// The file that each partition opened last: an error can outlive the reader that it is about.
+    last: Mutex<HashMap<usize, String>>,
+}
 
 impl OpenFiles {
     fn add(&self, partition: usize, location: &str) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.entry(partition).or_default().push(location.to_owned());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.insert(partition, location.to_owned());
     }
 
     fn remove(&self, partition: usize, location: &str) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = open.get_mut(&partition)
             && let Some(at) = files.iter().position(|file| file == location)
         {
@@ -82,9 +88,13 @@ impl OpenFiles {
 
     /// The files that a partition has open.
     pub(crate) fn of(&self, partition: usize) -> Vec<String> {
-        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut files = open.get(&partition).cloned().unwrap_or_default();
         files.dedup();
+        if files.is_empty() {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            files.extend(last.get(&partition).cloned());
+        }
         files
     }
 }

@@ -241,3 +241,6 @@ impl TableProvider for IcebergTable {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

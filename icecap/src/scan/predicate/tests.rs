@@ -82,10 +82,9 @@ fn what_is_not_exact_widens_to_true() {
         cast(col("l"), DataType::Float64).gt(lit(1.0)),
         cast(col("l"), DataType::Int32).gt(lit(1_i32)),
         cast(col("s"), DataType::Int32).gt(lit(1_i32)),
-        Expr::IsNotTrue(Box::new(col("b"))),
         Expr::IsUnknown(Box::new(col("b"))),
     ] {
-        assert_eq!(predicate_of(&[filter.clone()], &schema()), Predicate::AlwaysTrue, "{filter}");
+        assert_eq!(predicate_of(std::slice::from_ref(&filter), &schema()), Predicate::AlwaysTrue, "{filter}");
         assert_eq!(predicate_of(&[not(filter.clone())], &schema()), Predicate::AlwaysTrue, "NOT {filter}");
         assert!(!is_expressible(&filter, &schema()));
     }
@@ -110,7 +109,7 @@ fn nulls_follow_sql() {
     assert_eq!(shown(col("i").in_list(vec![literal(ScalarValue::Int32(None))], false)), "FALSE");
     let with_null = vec![lit(1_i32), literal(ScalarValue::Int32(None))];
     assert_eq!(shown(col("i").in_list(with_null.clone(), true)), "FALSE");
-    assert_eq!(shown(col("i").in_list(with_null, false)), "i = 1");
+    assert_eq!(shown(col("i").in_list(with_null, false)), "i IN (1)");
     assert_eq!(shown(literal(ScalarValue::Boolean(None))), "FALSE");
 }
 
