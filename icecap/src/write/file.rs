@@ -26,6 +26,10 @@ pub(crate) const MAX_ROW_GROUP_ROWS: usize = 1 << 20;
 /// What a column's Zstandard compressor holds from its first page to the end of its chunk.
 const COMPRESSOR_BYTES: usize = 1 << 20;
 
+/// What a leaf column's encoder holds from its first row on beside what it says: Parquet makes a
+/// Zstandard decompressor along with each compressor.
+const CODEC_BYTES: usize = 96 << 10;
+
 /// Conformed columns of some rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Columns {
@@ -192,7 +196,8 @@ impl OpenFile {
     /// The memory that ending the row group would give back, and all of the file's memory.
     pub(crate) fn memory_bytes(&self) -> (usize, usize) {
         let encoders: usize = self.columns.iter().map(ColumnEncoder::memory_bytes).sum();
-        let row_group = encoders + self.compressors() * COMPRESSOR_BYTES;
+        let codecs = if self.columns.is_empty() { 0 } else { self.layout.leaves.len() * CODEC_BYTES };
+        let row_group = encoders + codecs + self.compressors() * COMPRESSOR_BYTES;
         (row_group, row_group + self.buffer.held_bytes() + self.upload.held_bytes())
     }
 

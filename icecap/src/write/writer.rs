@@ -19,14 +19,18 @@ use super::layout::FileLayout;
 use super::partition::{PartitionTuple, Partitioner, file_location};
 use super::upload::PART_BYTES;
 
-/// Rows that wait, unencoded, until there are this many: an encoder costs more than a few rows.
+/// Rows of an unpartitioned table are encoded as soon as there are this many.
 const ENCODE_ROWS: usize = 4096;
+
+/// Rows of a partition wait, unencoded, until they take as much memory as its encoders would: this for each
+/// leaf column. With many partitions most memory is encoders' otherwise.
+const ENCODER_BYTES: usize = 160 << 10;
 
 /// The fewest rows between two looks at a file's size.
 const MIN_STEP_ROWS: usize = 1000;
 
 /// Bytes that come at a time, at most, but for rows of extraordinary size.
-pub(crate) const CHUNK_BYTES: usize = 16 << 20;
+pub(crate) const CHUNK_BYTES: usize = 8 << 20;
 
 /// Files that are being completed in storage at a time.
 const MAX_SEALED: usize = 8;
@@ -140,7 +144,12 @@ impl PartitionWriter {
         slot.waiting_rows += batches.iter().map(|batch| batch.rows).sum::<usize>();
         slot.waiting_bytes += batches.iter().map(memory_of).sum::<usize>();
         slot.waiting.extend(batches);
-        if slot.waiting_rows >= ENCODE_ROWS {
+        let enough = if self.is_partitioned() {
+            slot.waiting_bytes >= self.layout.leaves.len() * ENCODER_BYTES
+        } else {
+            slot.waiting_rows >= ENCODE_ROWS
+        };
+        if enough {
             self.encode(&mut slot, parallel).await?;
         }
         self.slots.insert(key, slot);
