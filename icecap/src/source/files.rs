@@ -213,8 +213,11 @@ mod tests {
         let free = SourcePolicy::default();
         assert_eq!(names(&format!("{root}/a.csv"), &free).await.unwrap(), ["a.csv"]);
         assert_eq!(names(&format!("file://{root}/d.txt"), &free).await.unwrap(), ["d.txt"]);
-        assert_eq!(names(&format!("{root}/*.csv"), &free).await.unwrap(), ["a.csv", "b.csv"]);
-        assert_eq!(names(&format!("{root}/**/*.csv"), &free).await.unwrap(), ["a.csv", "b.csv", "g.csv"]);
+        assert_eq!(names(&format!("{root}/*.csv"), &free).await.unwrap(), ["_f.csv", "a.csv", "b.csv"]);
+        assert_eq!(
+            names(&format!("{root}/**/[a-z]*.csv"), &free).await.unwrap(),
+            ["a.csv", "b.csv", "g.csv"]
+        );
         assert_eq!(names(root, &free).await.unwrap(), ["a.csv", "b.csv", "c.csv.gz", "g.csv"]);
     }
 

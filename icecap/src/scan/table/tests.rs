@@ -167,7 +167,7 @@ async fn what_was_written_is_read_with_pruning_and_hidden_columns() {
     assert_eq!(made.query("SELECT count(*) FROM t").await, ["| 0        |"]);
     assert_eq!(made.query("SELECT id FROM t WHERE id > 1").await, Vec::<String>::new());
     made.append(
-        "SELECT * FROM (VALUES (1, 'a', 1.5), (2, 'b', CAST(NULL AS DOUBLE)), (3, NULL, 'NaN'::double))",
+        "SELECT * FROM (VALUES (1, 'a', 1.5::double), (2, 'b', CAST(NULL AS DOUBLE)), (3, NULL, 'NaN'::double))",
     )
     .await;
     made.append("SELECT * FROM (VALUES (4, 'a', -0.0::double), (5, 'c', 7.0::double))").await;
@@ -235,14 +235,14 @@ async fn every_filter_gives_the_rows_that_a_full_read_gives() {
     let mut made = Made::new(fields, &[(0, Transform::Bucket(3)), (2, Transform::Month)]);
     for start in [0, 40, 80] {
         made.append(&format!(
-            "SELECT CASE WHEN n % 7 = 0 THEN NULL ELSE n END,
-                    CAST(n AS DECIMAL(9, 2)) / 4,
-                    DATE '2024-01-01' + CAST(n AS INT),
-                    TIMESTAMP '2024-01-01 00:00:00' + n * INTERVAL '1 day',
-                    CASE WHEN n % 5 = 0 THEN NULL ELSE 'name' || n END,
-                    CAST(CASE WHEN n % 11 = 0 THEN 'NaN'::double ELSE n - 60.0 END AS REAL),
-                    n % 2 = 0
-             FROM (SELECT {start} + row_number() OVER () - 1 AS n
+            "SELECT CASE WHEN n % 7 = 0 THEN NULL ELSE n END AS i,
+                    CAST(n AS DECIMAL(9, 2)) * 0.25 AS d,
+                    DATE '2024-01-01' + CAST(n AS INT) AS day,
+                    CAST(DATE '2024-01-01' + CAST(n AS INT) AS TIMESTAMP(6)) AS ts,
+                    CASE WHEN n % 5 = 0 THEN NULL ELSE 'name' || n END AS s,
+                    CAST(CASE WHEN n % 11 = 0 THEN 'NaN'::double ELSE CAST(n - 60 AS DOUBLE) END AS REAL) AS f,
+                    n % 2 = 0 AS b
+             FROM (SELECT CAST({start} + row_number() OVER () - 1 AS BIGINT) AS n
                    FROM (VALUES (1), (2), (3), (4), (5)) a, (VALUES (1), (2), (3), (4)) b, (VALUES (1), (2)) c)"
         ))
         .await;
