@@ -12,6 +12,9 @@ use icecap_table::location::Policy;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
+/// How many parsed metadata files a catalog keeps.
+const CACHED_DOCUMENTS: usize = 64;
+
 /// Namespaces and tables of one SQLite catalog file.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -22,10 +25,19 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// A catalog over `store`, which reads metadata files that `policy` allows. `cache` is best the commit
-    /// service's: a table just committed is then not read again.
-    pub fn new(store: SqliteStore, storage: Storage, policy: Policy, cache: Arc<DocumentCache>) -> Self {
-        Self { store, storage, policy, cache }
+    /// The catalog over `store`, which reads metadata files that `policy` allows.
+    ///
+    /// # Errors
+    /// None yet: the store was opened, and made where it was missing, by its own `open`.
+    pub async fn open(store: SqliteStore, storage: Storage, policy: Policy) -> Result<Self> {
+        Ok(Self { store, storage, policy, cache: Arc::new(DocumentCache::new(CACHED_DOCUMENTS)) })
+    }
+
+    /// The same catalog with another's parsed metadata, best the commit service's: a table just committed is
+    /// then not read again.
+    #[must_use]
+    pub fn with_cache(self, cache: Arc<DocumentCache>) -> Self {
+        Self { cache, ..self }
     }
 }
 

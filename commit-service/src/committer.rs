@@ -41,7 +41,7 @@ pub(crate) struct Committer {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) cache: Arc<DocumentCache>,
     pub(crate) lease_wait: Duration,
-    pub(crate) retry_timeout: Duration,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What is known of a request's earlier attempts.
@@ -50,6 +50,12 @@ struct Effort {
     turns: u32,
     /// Attempts whose swap was sent without an answer.
     doubtful: Vec<Attempt>,
+}
+
+impl Effort {
+    fn written(&self) -> Vec<String> {
+        self.doubtful.iter().flat_map(|attempt| attempt.written.clone()).collect()
+    }
 }
 
 impl Committer {
@@ -65,7 +71,7 @@ impl Committer {
                 Standing::Committed(committed) => return Ok(self.told(&effort, committed).await),
                 Standing::Never(error) => {
                     // Its row keeps every attempt's swap from landing, now and later.
-                    self.discard(effort.doubtful.iter()).await;
+                    self.discard(effort.written()).await;
                     return Err(error);
                 }
             }
@@ -84,7 +90,7 @@ impl Committer {
                     }
                 }
                 Ok(Turn::Lost { bound }) => {
-                    let bound = bound.min(self.retry_timeout);
+                    let bound = self.timeout.map_or(bound, |timeout| timeout.min(bound));
                     let spent = self.clock.now_ms().saturating_sub(began_ms);
                     if u128::try_from(spent).unwrap_or(0) >= bound.as_millis() {
                         if effort.doubtful.is_empty() {
@@ -124,11 +130,11 @@ impl Committer {
         match self.prepare(request, &mut attempt).await {
             Ok(Preparation::Ready) => {}
             Ok(Preparation::Refused(outcome)) => {
-                self.discard([&attempt]).await;
+                self.discard(attempt.written).await;
                 return Ok(Turn::Refused(outcome));
             }
             Err(error) => {
-                self.discard([&attempt]).await;
+                self.discard(attempt.written).await;
                 return Err(error);
             }
         }
@@ -145,7 +151,7 @@ impl Committer {
             }
             // Refused too: the ledger, read again, says why.
             Ok(Publish::Lost | Publish::Refused) => {
-                self.discard([&attempt]).await;
+                self.discard(attempt.written).await;
                 Ok(Turn::Lost { bound: attempt.retry_timeout })
             }
             Ok(Publish::Unknown(error)) => {
@@ -157,7 +163,7 @@ impl Committer {
                 Ok(Turn::Unanswered(error))
             }
             Err(error) => {
-                self.discard([&attempt]).await;
+                self.discard(attempt.written).await;
                 Err(error)
             }
         }
@@ -173,7 +179,7 @@ impl Committer {
         match self.standing(request, effort).await? {
             Standing::Committed(committed) => Ok(self.told(effort, committed).await),
             Standing::Never(error) => {
-                self.discard(effort.doubtful.iter()).await;
+                self.discard(effort.written()).await;
                 Err(error)
             }
             Standing::Go => Err(state_unknown(request, cause)),
@@ -182,14 +188,16 @@ impl Committer {
 
     /// The outcome of a committed write; the attempts that did not become it are cleared away.
     async fn told(&self, effort: &Effort, committed: Committed) -> CommitOutcome {
-        self.discard(effort.doubtful.iter().filter(|attempt| attempt.tables != committed.tables)).await;
+        let unused = effort.doubtful.iter().filter(|attempt| attempt.tables != committed.tables);
+        let unused = unused.flat_map(|attempt| attempt.written.clone()).collect();
+        self.discard(unused).await;
         CommitOutcome::Committed(committed)
     }
 
-    /// Deletes what attempts wrote. They are certainly in no table; a file that stays is an orphan.
-    async fn discard(&self, attempts: impl IntoIterator<Item = &Attempt>) {
-        for location in attempts.into_iter().flat_map(|attempt| &attempt.written) {
-            if let Err(error) = self.storage.delete(location).await {
+    /// Deletes what attempts wrote. It is certainly in no table; a file that stays is an orphan.
+    async fn discard(&self, written: Vec<String>) {
+        for location in written {
+            if let Err(error) = self.storage.delete(&location).await {
                 tracing::debug!(%location, %error, "an unused file is left as an orphan");
             }
         }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use icecap_table::id::TableIdent;
 
 pub use flock::FlockLease;
+pub(crate) use flock::{lock_path, open_lock};
 
 /// A lease on some tables, given back when dropped.
 pub struct LeaseGuard {

@@ -22,4 +22,4 @@ pub use lease::{FlockLease, Lease, LeaseGuard};
 pub use ledger::{Ledger, Owner};
 pub use pointer::sqlite::SqliteStore;
 pub use pointer::{Expect, LedgerCommit, Next, ObjectKind, Pointer, Publish, Publisher, Swap};
-pub use service::{CommitService, Parts, Settings};
+pub use service::{CommitService, CommitServiceSettings, Parts};

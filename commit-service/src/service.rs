@@ -64,23 +64,19 @@ impl Parts {
 
 /// How a [`CommitService`] behaves.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct CommitServiceSettings {
     /// Who runs the writes that begin here.
     pub owner: Owner,
     /// How long a commit waits for the lease before it goes on without.
     pub lease_wait: Duration,
-    /// How long a commit that loses races is tried at most; a table's `commit.retry.total-timeout-ms` may
-    /// say less.
-    pub retry_timeout: Duration,
+    /// How long a commit that loses races is tried at most; `None` leaves it to the table's
+    /// `commit.retry.total-timeout-ms`, else the lesser of the two holds.
+    pub timeout: Option<Duration>,
 }
 
-impl Default for Settings {
+impl Default for CommitServiceSettings {
     fn default() -> Self {
-        Self {
-            owner: Owner::ThisProcess,
-            lease_wait: Duration::from_secs(10),
-            retry_timeout: Duration::from_secs(30 * 60),
-        }
+        Self { owner: Owner::ThisProcess, lease_wait: Duration::from_secs(10), timeout: None }
     }
 }
 
@@ -93,8 +89,20 @@ pub struct CommitService {
 }
 
 impl CommitService {
-    /// Assembles a service.
-    pub fn new(parts: Parts, settings: Settings) -> Self {
+    /// The embedded service over one SQLite file.
+    pub fn new(
+        store: SqliteStore,
+        storage: Storage,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+        policy: Policy,
+        settings: CommitServiceSettings,
+    ) -> Self {
+        Self::assemble(Parts::embedded(&store, storage, policy, clock, ids), settings)
+    }
+
+    /// A service of any parts.
+    pub fn assemble(parts: Parts, settings: CommitServiceSettings) -> Self {
         Self {
             queues: TableQueues::default(),
             owner: settings.owner,
@@ -108,9 +116,14 @@ impl CommitService {
                 ids: parts.ids,
                 cache: parts.cache,
                 lease_wait: settings.lease_wait,
-                retry_timeout: settings.retry_timeout,
+                timeout: settings.timeout,
             },
         }
+    }
+
+    /// The metadata that this service has parsed, to be shared with a catalog in the same process.
+    pub fn cache(&self) -> Arc<DocumentCache> {
+        Arc::clone(&self.committer.cache)
     }
 }
 

@@ -84,15 +84,16 @@ impl Engine {
         let policy = Policy::new(&warehouse, &settings.allow_location)?;
         let (path, catalog_name) = settings.catalog_file(&warehouse)?;
         let store = SqliteStore::open(&path, &catalog_name, Arc::clone(&clock)).await?;
-        let catalog = Catalog::open(store.clone(), storage.clone(), policy.clone()).await?;
         let commit = CommitService::new(
-            store,
+            store.clone(),
             storage.clone(),
             Arc::clone(&clock),
             Arc::clone(&ids),
             policy.clone(),
             CommitServiceSettings { timeout: settings.timeout, ..CommitServiceSettings::default() },
         );
+        // One cache for both: a table just committed is not read again.
+        let catalog = Catalog::open(store, storage.clone(), policy.clone()).await?.with_cache(commit.cache());
         Self::assemble(Components {
             settings,
             warehouse,

@@ -12,7 +12,8 @@ async fn open(folder: &Path) -> (World, Parts, Catalog) {
     let world = World::open(folder).await.unwrap();
     let parts = world.parts();
     let catalog =
-        Catalog::new(world.store.clone(), world.storage.clone(), world.policy.clone(), Arc::clone(&parts.cache));
+        Catalog::open(world.store.clone(), world.storage.clone(), world.policy.clone()).await.unwrap();
+    let catalog = catalog.with_cache(Arc::clone(&parts.cache));
     (world, parts, catalog)
 }
 
@@ -53,7 +54,7 @@ async fn a_table_is_found_as_the_commit_service_left_it() {
     let loaded = catalog.load_table(&ident).await.unwrap();
     assert_eq!(loaded.document.metadata().uuid(), document.metadata().uuid());
     assert_eq!(catalog.table_location(&ident).await.unwrap(), Some(loaded.metadata_location.clone()));
-    assert_eq!(catalog.list_tables(&levels("default")).await.unwrap(), [ident.clone()]);
+    assert_eq!(catalog.list_tables(&levels("default")).await.unwrap(), std::slice::from_ref(&ident));
     let dotted = TableIdent::new(vec!["a.b".into()], "t");
     assert_eq!(catalog.table_location(&dotted).await.unwrap(), None);
 

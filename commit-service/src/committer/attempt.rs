@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::future::join_all;
+use bytes::Bytes;
 use icecap_table::commit::{Change, CommitOutcome, CommitRequest, CommittedTable, TableChange};
 use icecap_table::iceberg::spec::Operation;
 use icecap_table::id::TableIdent;
 use icecap_table::metadata::TableDocument;
+use icecap_table::properties::LOCATION_PROPERTIES;
 use icecap_table::snapshot::{self, SnapshotRequest};
 use icecap_table::staged_file::StagedFile;
+use icecap_table::validate::{Verdict, validate};
 use icecap_table::{Error, Result};
 
 use super::Committer;
@@ -60,6 +62,9 @@ impl Working {
     }
 }
 
+/// What is still to be uploaded: names that only this attempt uses, and contents.
+type Objects = Vec<(String, Bytes)>;
+
 /// How one change went.
 type Applied = Result<CommittedTable, CommitOutcome>;
 
@@ -71,26 +76,34 @@ impl Committer {
         attempt: &mut Attempt,
     ) -> Result<Preparation> {
         let mut tables: Vec<Working> = Vec::new();
+        let mut objects = Objects::new();
         attempt.retry_timeout = RETRY_TIMEOUT;
         for (index, change) in request.changes.iter().enumerate() {
             let at = match tables.iter().position(|table| table.ident == change.ident) {
                 Some(at) => at,
                 None => {
-                    tables.push(self.current(&change.ident).await?);
+                    tables.push(self.current(change).await?);
                     tables.len() - 1
                 }
             };
-            match self.apply(request, index, change, &mut tables[at], attempt).await? {
+            match self.apply(request, index, change, &mut tables[at], attempt, &mut objects).await? {
                 Ok(outcome) => attempt.tables.push(outcome),
                 Err(outcome) => return Ok(Preparation::Refused(outcome)),
             }
         }
-        self.stage(request, tables, attempt).await?;
+        self.stage(request, tables, attempt, &mut objects)?;
+        self.upload(attempt, objects).await?;
         Ok(Preparation::Ready)
     }
 
-    /// Loads a table as it is now.
-    async fn current(&self, ident: &TableIdent) -> Result<Working> {
+    async fn upload(&self, attempt: &mut Attempt, objects: Objects) -> Result<()> {
+        attempt.written.extend(objects.iter().map(|(location, _)| location.clone()));
+        self.storage.put_all_new(objects).await
+    }
+
+    /// Loads the table that `change` is the first to change, as it is now.
+    async fn current(&self, change: &TableChange) -> Result<Working> {
+        let ident = &change.ident;
         let pointer = self.publisher.pointer(ident).await?;
         let mut working = Working {
             ident: ident.clone(),
@@ -101,6 +114,8 @@ impl Committer {
         };
         match pointer {
             Some(pointer) if pointer.object == ObjectKind::View => working.is_view = true,
+            // So that a table whose metadata is damaged, or lies elsewhere, can still be dropped.
+            Some(pointer) if is_blind_drop(change) => working.expect = Expect::Location(pointer.location),
             Some(pointer) => {
                 self.policy.check(&pointer.location)?;
                 working.document = Some(self.cache.load(&self.storage, &pointer.location).await?);
@@ -118,37 +133,39 @@ impl Committer {
         change: &TableChange,
         table: &mut Working,
         attempt: &mut Attempt,
+        objects: &mut Objects,
     ) -> Result<Applied> {
         let ident = &change.ident;
+        if is_blind_drop(change) && table.document.is_none() && !table.changed && table.base().is_some() {
+            table.changed = true;
+            return Ok(Ok(outcome(ident, &[])));
+        }
+        if let Verdict::Conflict(why) = validate(change, table.document.as_ref().map(TableDocument::metadata))
+        {
+            return Ok(Err(match &change.change {
+                Change::Create { .. } => rejected(format!("assert-create: {why}")),
+                Change::Append { .. } | Change::Drop => CommitOutcome::Conflict { why },
+            }));
+        }
         let document = match (&change.change, table.document.take()) {
-            (Change::Create { metadata, .. }, None) => {
+            (Change::Create { metadata, .. }, _) => {
                 if table.is_view {
                     return Ok(Err(rejected(format!("assert-create: a view named {ident} exists"))));
                 }
                 if !self.publisher.namespace_exists(&ident.namespace).await? {
-                    return Ok(Err(rejected(format!(
-                        "namespace-exists: namespace {} does not exist",
+                    return Err(Error::not_found(format!(
+                        "namespace {} does not exist",
                         ident.namespace_name()
-                    ))));
+                    )));
                 }
-                let document = self.first_document(ident, metadata)?;
                 table.changed = true;
-                document
+                self.first_document(ident, metadata)?
             }
-            (Change::Create { .. }, Some(_)) => {
-                return Ok(Err(rejected(format!("assert-create: table {ident} exists already"))));
-            }
+            (Change::Append { .. } | Change::Drop, Some(document)) => document,
             (Change::Append { .. } | Change::Drop, None) => {
-                return Ok(Err(rejected(format!("assert-table-uuid: table {ident} does not exist"))));
-            }
-            (Change::Append { .. } | Change::Drop, Some(document)) => {
-                let current = document.metadata().uuid();
-                if change.uuid.is_some_and(|planned| planned != current) {
-                    return Ok(Err(rejected(format!(
-                        "assert-table-uuid: table {ident} was dropped and made anew while the statement ran"
-                    ))));
-                }
-                document
+                return Err(Error::bug(format!(
+                    "a change of table {ident}, which does not exist, passed validation"
+                )));
             }
         };
         if let Some(bound) = retry_timeout(&document) {
@@ -160,11 +177,8 @@ impl Committer {
                 return Ok(Ok(outcome(ident, &[])));
             }
             Change::Create { files, snapshot, .. } => (files, *snapshot || !files.is_empty()),
-            Change::Append { files, schema_id } => {
+            Change::Append { files, .. } => {
                 check::writable(ident, document.metadata())?;
-                if let Some(refusal) = schema_refusal(ident, &document, *schema_id) {
-                    return Ok(Err(refusal));
-                }
                 (files, !files.is_empty())
             }
         };
@@ -179,7 +193,12 @@ impl Committer {
             _ => document.metadata().current_schema_id(),
         };
         let now_ms = document.next_timestamp_ms(self.clock.now_ms());
-        let produced = snapshot::produce(
+        let first_change = !table.changed;
+        if !first_change && !objects.is_empty() {
+            // It builds on a manifest list that is not stored yet.
+            self.upload(attempt, std::mem::take(objects)).await?;
+        }
+        let prepared = snapshot::prepare(
             &self.storage,
             SnapshotRequest {
                 document: &document,
@@ -196,11 +215,11 @@ impl Committer {
             },
         )
         .await?;
-        attempt.written.extend(produced.written);
-        applied.snapshot_id = Some(produced.snapshot.snapshot_id());
+        objects.extend(prepared.objects);
+        applied.snapshot_id = Some(prepared.snapshot.snapshot_id());
         // One log entry for the base, however many changes are chained on it.
-        let base = if table.changed { None } else { table.base() };
-        let next = document.apply(produced.updates, base, now_ms)?;
+        let base = if first_change { table.base() } else { None };
+        let next = document.apply(prepared.updates, base, now_ms)?;
         table.document = Some(next);
         table.changed = true;
         Ok(Ok(applied))
@@ -218,7 +237,7 @@ impl Committer {
             )));
         }
         self.policy.check(first.location())?;
-        for path in ["write.data.path", "write.metadata.path"] {
+        for path in LOCATION_PROPERTIES {
             if let Some(location) = first.properties().get(path) {
                 self.policy.check(location)?;
             }
@@ -227,21 +246,20 @@ impl Committer {
         Ok(document)
     }
 
-    /// Uploads the metadata files, all at once, and makes the swaps.
-    async fn stage(
+    /// Adds the metadata files to what is to be uploaded, and makes the swaps.
+    fn stage(
         &self,
         request: &CommitRequest,
         tables: Vec<Working>,
         attempt: &mut Attempt,
+        objects: &mut Objects,
     ) -> Result<()> {
-        let mut uploads = Vec::new();
         for table in tables {
             let next = match &table.document {
                 Some(document) if table.changed => {
                     let location = document.next_location(table.base(), self.ids.uuid());
                     self.policy.check(&location)?;
-                    uploads.push((location.clone(), document.to_bytes()?));
-                    attempt.written.push(location.clone());
+                    objects.push((location.clone(), document.to_bytes()?));
                     attempt.documents.push((location.clone(), document.clone()));
                     Next::Location(location)
                 }
@@ -249,7 +267,11 @@ impl Committer {
                 None if table.changed && table.expect != Expect::Absent => Next::Gone,
                 _ => Next::Same,
             };
-            if let Next::Location(location) = &next {
+            let after = match (&next, &table.expect) {
+                (Next::Location(location), _) | (Next::Same, Expect::Location(location)) => Some(location),
+                _ => None,
+            };
+            if let Some(location) = after {
                 let changes = request.changes.iter().zip(&mut attempt.tables);
                 for (_, outcome) in changes.filter(|(change, _)| change.ident == table.ident) {
                     outcome.metadata_location = Some(location.clone());
@@ -262,11 +284,7 @@ impl Committer {
                 next,
             });
         }
-        let uploads = uploads
-            .into_iter()
-            .map(|(location, bytes)| async move { self.storage.put_new(&location, bytes.into()).await });
-        // Every upload ends before an error is told, so that none lands after the clean-up.
-        join_all(uploads).await.into_iter().collect()
+        Ok(())
     }
 }
 
@@ -282,25 +300,9 @@ fn outcome(ident: &TableIdent, files: &[StagedFile]) -> CommittedTable {
     }
 }
 
-/// Why files written with schema `schema_id` can no longer be added, if so: it is gone, or a column that
-/// may not be NULL was added since.
-fn schema_refusal(ident: &TableIdent, document: &TableDocument, schema_id: i32) -> Option<CommitOutcome> {
-    let metadata = document.metadata();
-    let Some(written) = metadata.schema_by_id(schema_id) else {
-        return Some(rejected(format!(
-            "assert-current-schema-id: table {ident} no longer has schema {schema_id}"
-        )));
-    };
-    let missing = metadata
-        .current_schema()
-        .as_struct()
-        .fields()
-        .iter()
-        .find(|field| field.required && written.field_by_id(field.id).is_none())?;
-    Some(rejected(format!(
-        "assert-current-schema-id: table {ident} got the required column {:?} while the statement ran",
-        missing.name
-    )))
+/// Whether a change drops whatever has the name, without having looked at it.
+fn is_blind_drop(change: &TableChange) -> bool {
+    change.uuid.is_none() && matches!(change.change, Change::Drop)
 }
 
 fn retry_timeout(document: &TableDocument) -> Option<Duration> {

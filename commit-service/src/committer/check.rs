@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use icecap_table::commit::{CommitOutcome, CommitRequest};
 use icecap_table::iceberg::spec::{FormatVersion, TableMetadata};
 use icecap_table::id::{TableIdent, WriteId};
-use icecap_table::location::{Location, Policy, join};
+use icecap_table::location::Policy;
+use icecap_table::snapshot::check_staged_paths;
 use icecap_table::staged_file::{FileContent, StagedFile};
 use icecap_table::{Error, Result};
 
@@ -63,43 +64,20 @@ pub(super) fn writable(ident: &TableIdent, metadata: &TableMetadata) -> Result<(
     Ok(())
 }
 
-/// Checks staged files against the table that they were written for.
+/// Checks that staged files lie where only their write may put them, and where the policy allows it.
 ///
 /// # Errors
-/// `Invalid` when a path is not one that this write may name; `Denied` when the policy forbids it.
+/// `Denied`, naming the path; `Invalid` when it is no location.
 pub(super) fn files(
     write_id: WriteId,
     metadata: &TableMetadata,
     files: &[StagedFile],
     policy: &Policy,
 ) -> Result<()> {
-    let data = Location::parse(&data_location(metadata))?;
-    let start = format!("{write_id}-");
     for file in files {
         policy.check(&file.path)?;
-        let bad = |why: String| Err(Error::invalid(why).with("path", file.path.clone()));
-        if !Location::parse(&file.path)?.is_below(&data) {
-            return bad(format!("a staged file is not below the table's data location {}", data.to_uri()));
-        }
-        if !file.path.rsplit('/').next().is_some_and(|name| name.starts_with(&start)) {
-            return bad(format!("a staged file's name does not begin with its write's id {write_id}"));
-        }
-        if metadata.partition_spec_by_id(file.spec_id).is_none() {
-            return bad(format!(
-                "a staged file was written for partition spec {}, which is gone",
-                file.spec_id
-            ));
-        }
     }
-    Ok(())
-}
-
-/// Where a table's data files lie.
-fn data_location(metadata: &TableMetadata) -> String {
-    match metadata.properties().get("write.data.path") {
-        Some(path) => path.clone(),
-        None => join(metadata.location(), "data"),
-    }
+    check_staged_paths(metadata, write_id, files)
 }
 
 /// The outcome of a request one of whose requirements does not hold.

@@ -39,8 +39,11 @@ fn rejected(outcome: CommitOutcome) -> String {
     }
 }
 
-/// The write ids of the table's snapshots, oldest first, and the rows that its head says it has.
-fn history(document: &TableDocument) -> (Vec<String>, u64) {
+/// The write ids of the table's snapshots, oldest first, and the rows that its head says it has; the whole
+/// table having been checked.
+async fn history(world: &World, name: &str) -> (Vec<String>, u64) {
+    assert_eq!(world.violations(name).await, [] as [&str; 0]);
+    let document = world.load(name).await.unwrap().unwrap();
     let metadata = document.metadata();
     let mut snapshots: Vec<_> = metadata.snapshots().collect();
     snapshots.sort_by_key(|snapshot| snapshot.sequence_number());
@@ -82,7 +85,7 @@ async fn a_table_is_made_filled_and_dropped_and_each_is_told_again() {
     let now = world.load("t").await.unwrap().unwrap();
     assert_eq!(now.metadata().current_snapshot_id(), outcome.snapshot_id);
     assert!(outcome.snapshot_id.is_some());
-    assert_eq!(history(&now), (vec![id(1).to_string()], 7));
+    assert_eq!(history(&world, "t").await, (vec![id(1).to_string()], 7));
     assert_eq!(now.metadata().metadata_log().len(), 1);
 
     // Again, by every door.
@@ -156,10 +159,8 @@ async fn several_changes_of_several_tables_are_one_step() {
     // One of them does not hold: nothing happens, and nothing is left.
     let mut wrong = request.clone();
     wrong.changes.extend(world.request(id(1), "c", StatementKind::Insert, Change::Drop).changes);
-    assert_eq!(
-        rejected(service.commit(wrong).await.unwrap()),
-        "assert-table-uuid: table default.c does not exist"
-    );
+    let gone = CommitOutcome::Conflict { why: "table default.c no longer exists".into() };
+    assert_eq!(service.commit(wrong).await.unwrap(), gone);
     assert_eq!(world.load("a").await.unwrap().unwrap().metadata().snapshots().len(), 0);
     assert!(world.load("b").await.unwrap().is_none());
     assert_eq!(world.stray_metadata("a").await.unwrap(), [] as [&str; 0]);
@@ -167,9 +168,9 @@ async fn several_changes_of_several_tables_are_one_step() {
     let CommitOutcome::Committed(outcome) = service.commit(request).await.unwrap() else { panic!() };
     assert_eq!(outcome.tables.iter().map(|table| table.added_rows).collect::<Vec<_>>(), [1, 2, 3]);
     let now = world.load("a").await.unwrap().unwrap();
-    assert_eq!(history(&now), (vec![id(1).to_string(); 2], 4));
+    assert_eq!(history(&world, "a").await, (vec![id(1).to_string(); 2], 4));
     assert_eq!(now.metadata().metadata_log().len(), 1);
-    assert_eq!(history(&world.load("b").await.unwrap().unwrap()).1, 2);
+    assert_eq!(history(&world, "b").await.1, 2);
 }
 
 #[tokio::test]
@@ -191,14 +192,17 @@ async fn a_requirement_that_does_not_hold_is_named_and_may_hold_later() {
     if let Change::Append { schema_id, .. } = &mut schema.changes[0].change {
         *schema_id = 7;
     }
+    let outcome = service.commit(create("t")).await.unwrap();
+    assert_eq!(rejected(outcome), "assert-create: table default.t exists by now");
+    let error = service.commit(nowhere).await.unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::NotFound, "namespace nowhere does not exist"));
     for (request, expected) in [
-        (create("t"), "assert-create: table default.t exists already"),
-        (nowhere, "namespace-exists: namespace nowhere does not exist"),
-        (world.append(id(1), "u", &document, &[1]), "assert-table-uuid: table default.u does not exist"),
-        (other, "assert-table-uuid: table default.t was dropped and made anew while the statement ran"),
-        (schema, "assert-current-schema-id: table default.t no longer has schema 7"),
+        (world.append(id(1), "u", &document, &[1]), "table default.u no longer exists"),
+        (other, "table default.t was replaced by another of the same name"),
+        (schema, "schema 7, which the files were written with, was removed"),
     ] {
-        assert_eq!(rejected(service.commit(request).await.unwrap()), expected);
+        let expected = CommitOutcome::Conflict { why: expected.into() };
+        assert_eq!(service.commit(request).await.unwrap(), expected);
     }
     assert_eq!(service.outcome(id(1)).await.unwrap(), Some(WriteState::Active { round: 1 }));
     assert_eq!(committed(service.commit(create("u")).await.unwrap()).name, "u");
@@ -222,10 +226,6 @@ async fn a_request_that_is_wrong_in_itself_is_an_error_and_leaves_nothing() {
     if let Change::Append { files, .. } = &mut twice.changes[0].change {
         files[1].path = files[0].path.clone();
     }
-    let mut spec = good.clone();
-    if let Change::Append { files, .. } = &mut spec.changes[0].change {
-        files[0].spec_id = 9;
-    }
     let mut branch = good.clone();
     branch.changes[0].reference = "audit".into();
     let mut dotted = good.clone();
@@ -237,16 +237,15 @@ async fn a_request_that_is_wrong_in_itself_is_an_error_and_leaves_nothing() {
     let garbage = Change::Create { metadata: b"{".to_vec(), files: vec![], snapshot: false };
     for (request, kind) in [
         (CommitRequest { changes: vec![], ..good.clone() }, ErrorKind::Invalid),
-        (with_path(format!("{data}/other-0.parquet")), ErrorKind::Invalid),
-        (with_path(format!("{data}/{}-x/other.parquet", id(1))), ErrorKind::Invalid),
+        (with_path(format!("{data}/other-0.parquet")), ErrorKind::Denied),
+        (with_path(format!("{data}/{}-x/other.parquet", id(1))), ErrorKind::Denied),
         (with_path(format!("{data}/../{}-0.parquet", id(1))), ErrorKind::Invalid),
         (
             with_path(format!("{}/metadata/{}-0.parquet", document.metadata().location(), id(1))),
-            ErrorKind::Invalid,
+            ErrorKind::Denied,
         ),
         (with_path(format!("file:///etc/{}-0.parquet", id(1))), ErrorKind::Denied),
         (twice, ErrorKind::Invalid),
-        (spec, ErrorKind::Invalid),
         (branch, ErrorKind::Unsupported),
         (dotted, ErrorKind::Invalid),
         (world.request(id(1), "o", StatementKind::CreateTable, outside), ErrorKind::Denied),
@@ -261,4 +260,23 @@ async fn a_request_that_is_wrong_in_itself_is_an_error_and_leaves_nothing() {
     assert_eq!(world.stray_metadata("t").await.unwrap(), [] as [&str; 0]);
     assert_eq!(committed(service.commit(good).await.unwrap()).added_rows, 1);
     drop(folder);
+}
+
+#[tokio::test]
+async fn a_damaged_table_can_be_dropped_by_name() {
+    let (_folder, world) = world().await;
+    let service = world.service();
+    let document = world.create("t", &[]).await.unwrap();
+    world.storage.delete(&world.store_location("t").await.unwrap()).await.unwrap();
+    let mut drop = world.request(id(1), "t", StatementKind::DropTable, Change::Drop);
+    service.begin(world.begin(id(1))).await.unwrap();
+    drop.changes[0].uuid = Some(document.metadata().uuid());
+    assert_eq!(world.service().commit(drop.clone()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    drop.changes[0].uuid = None;
+    committed(world.service().commit(drop).await.unwrap());
+    assert_eq!(world.store_location("t").await, None);
+    let absent = world.request(id(2), "t", StatementKind::DropTable, Change::Drop);
+    service.begin(world.begin(id(2))).await.unwrap();
+    let gone = CommitOutcome::Conflict { why: "table default.t no longer exists".into() };
+    assert_eq!(service.commit(absent).await.unwrap(), gone);
 }

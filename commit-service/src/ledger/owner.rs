@@ -90,11 +90,14 @@ fn make(folder: &Path, now_ms: i64) -> std::io::Result<OwnLock> {
             Ok(file) => {
                 let path = folder.join(&name);
                 let locked = file.try_lock().map_err(std::io::Error::from);
-                if let Err(error) = locked.and_then(|()| std::fs::rename(&early, &path)) {
-                    let _ = std::fs::remove_file(&early);
-                    return Err(error);
+                // A link, because a rename would replace the file of another catalog opened by this process.
+                let linked = locked.and_then(|()| std::fs::hard_link(&early, &path));
+                let _ = std::fs::remove_file(&early);
+                match linked {
+                    Ok(()) => return Ok(OwnLock { name, path, _locked: file }),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 10_000 => number += 1,
+                    Err(error) => return Err(error),
                 }
-                return Ok(OwnLock { name, path, _locked: file });
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists && number < 10_000 => number += 1,
             Err(error) => return Err(error),

@@ -15,12 +15,14 @@ use icecap_table::iceberg::spec::{
 use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::location::{self, Policy};
 use icecap_table::metadata::{NewTable, TableDocument};
+use icecap_table::snapshot::load_manifest_list;
 use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
+use icecap_table::testing::check_table;
 
 use crate::pointer::Publisher as _;
 use crate::pointer::sqlite::SqliteStore;
-use crate::service::{CommitService, Parts, Settings};
+use crate::service::{CommitService, CommitServiceSettings, Parts};
 
 /// An embedded warehouse: `catalog.db` and tables of one `bigint` column in one folder.
 #[derive(Debug, Clone)]
@@ -73,7 +75,7 @@ impl World {
 
     /// A service over it.
     pub fn service(&self) -> CommitService {
-        CommitService::new(self.parts(), Settings::default())
+        CommitService::assemble(self.parts(), CommitServiceSettings::default())
     }
 
     /// The full name of table `name`.
@@ -115,7 +117,7 @@ impl World {
         })
     }
 
-    /// One staged file per number of rows, named as `write_id`'s writers would.
+    /// One staged file per number of rows, named as `write_id`'s writers would; its bytes are zeros.
     pub fn files(&self, write_id: WriteId, document: &TableDocument, rows: &[u64]) -> Vec<StagedFile> {
         let files = rows.iter().map(|rows| {
             let nonce = self.ids.uuid().simple().to_string();
@@ -123,11 +125,22 @@ impl World {
             let mut file = StagedFile::data(path, 0, Vec::new());
             file.record_count = *rows;
             file.file_size_bytes = 100 * rows;
+            self.store_zeros(&file);
             file.value_counts.insert(1, *rows);
             file.null_counts.insert(1, 0);
             file
         });
         files.collect()
+    }
+
+    // Not through the storage: tests of a thousand commits need not sync a thousand files of zeros.
+    fn store_zeros(&self, file: &StagedFile) {
+        let path = Path::new(file.path.trim_start_matches("file://"));
+        let size = usize::try_from(file.file_size_bytes).unwrap_or(0);
+        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(error) = folder.and_then(|()| std::fs::write(path, vec![0; size])) {
+            tracing::warn!(path = %file.path, %error, "a test's data file was not written");
+        }
     }
 
     /// A request of one change.
@@ -202,6 +215,14 @@ impl World {
         self.store.pointer(&self.table(name)).await.ok().flatten().map(|pointer| pointer.location)
     }
 
+    /// What is wrong with table `name` as it is stored, by the specification's invariants.
+    pub async fn violations(&self, name: &str) -> Vec<String> {
+        match self.store_location(name).await {
+            Some(location) => check_table(&self.storage, &location).await,
+            None => vec![format!("table {name} does not exist")],
+        }
+    }
+
     /// Every file below the table's metadata folder that is no part of the table as it is now, checked
     /// against what its snapshots and its metadata log name.
     ///
@@ -215,8 +236,8 @@ impl World {
         named.extend(metadata.metadata_log().iter().map(|entry| entry.metadata_file.clone()));
         for snapshot in metadata.snapshots() {
             named.insert(snapshot.manifest_list().to_owned());
-            let list = snapshot.load_manifest_list(&self.storage.file_io(), metadata).await?;
-            named.extend(list.entries().iter().map(|manifest| manifest.manifest_path.clone()));
+            let list = load_manifest_list(&self.storage, metadata, snapshot).await?;
+            named.extend(list.into_iter().map(|manifest| manifest.manifest_path));
         }
         let mut stored = self.storage.list(&document.metadata_folder()).await?;
         stored.retain(|location| !named.contains(location));

@@ -199,7 +199,7 @@ fn ctrl_c_leaves_nothing_half_done() {
     let before = warehouse.files().unwrap();
     let pointer = warehouse.metadata_location("default.t").unwrap();
     for statement in [format!("INSERT INTO t {MANY_ROWS}"), format!("CREATE TABLE made AS {MANY_ROWS}")] {
-        let child = start(&warehouse, &[], &[statement.clone()]);
+        let child = start(&warehouse, &[], std::slice::from_ref(&statement));
         std::thread::sleep(Duration::from_millis(700));
         let asked = Instant::now();
         interrupt(&child);

@@ -8,6 +8,7 @@
 pub mod args;
 pub mod command;
 pub mod failure;
+mod interrupt;
 pub mod output;
 pub mod quantity;
 mod run;

@@ -1,8 +1,210 @@
-//! Statements through the engine.
+//! Statements through the engine, one after another, and their results to where they belong.
+
+use std::io::{self, BufWriter, Write};
+
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use icecap::engine::{Cancel, Engine, EngineSettings, Session, StatementResult};
+use icecap::plan::from_datafusion;
+use icecap::sql::{ParsedStatement, Statement, parse_statement, split_script};
+use icecap_table::{Error, Result};
 
 use crate::args::SqlCommand;
-use crate::failure::Failure;
+use crate::failure::{Failure, Place};
+use crate::interrupt::{self, Running};
+use crate::output::{Done, Format, OutputError, Screen, Summary, Written, row_writer};
 
-pub(crate) fn run(_: &SqlCommand, _: &[String]) -> Result<(), Failure> {
-    Err(icecap_table::Error::unsupported("running statements is not supported yet").into())
+/// Output is handed to the system in pieces of this size.
+const OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Runs the statements of all scripts, in order; stops at the first that fails.
+///
+/// Each statement is parsed when its turn comes: a mistake in a later one takes nothing back.
+pub(crate) fn run(command: &SqlCommand, scripts: &[String]) -> Result<(), Failure> {
+    let mut texts = Vec::new();
+    for script in scripts {
+        texts.extend(split_script(script)?);
+    }
+    let total = texts.len();
+    let mut statements = texts.iter().enumerate().map(|(at, text)| {
+        let place = |writes| Place { number: at + 1, total, text: text.text.to_owned(), writes };
+        match parse_statement(text) {
+            Ok(statement) => {
+                let place = place(writes(&statement.statement));
+                Ok(Turn { statement, place, last: at + 1 == total })
+            }
+            Err(error) => Err(Failure::of_statement(error, place(false), command.token.clone())),
+        }
+    });
+    // What cannot be parsed opens (and so makes) no warehouse.
+    let Some(first) = statements.next().transpose()? else { return Ok(()) };
+
+    let runtime = runtime(command.threads)?;
+    let outcome = runtime.block_on(async {
+        let mut runner = Runner::open(command).await?;
+        let mut next = Some(Ok(first));
+        while let Some(turn) = next {
+            runner.run(turn?).await?;
+            next = statements.next();
+        }
+        Ok(())
+    });
+    // Tasks of a cancelled statement may still hold threads; the process does not wait for them.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| Error::unavailable("cannot start the worker threads").with_source(error))
+}
+
+/// A statement whose turn it is.
+struct Turn {
+    statement: ParsedStatement,
+    place: Place,
+    last: bool,
+}
+
+struct Runner<'a> {
+    command: &'a SqlCommand,
+    session: Session,
+    cancel: Cancel,
+    running: Running,
+}
+
+impl<'a> Runner<'a> {
+    async fn open(command: &'a SqlCommand) -> Result<Self> {
+        let cancel = Cancel::new();
+        let running = Running::default();
+        let raise = cancel.clone();
+        interrupt::watch(running.clone(), command.token.clone(), move || raise.cancel())?;
+        let engine = Engine::open(settings(command)).await?;
+        Ok(Self { command, session: engine.session(), cancel, running })
+    }
+
+    async fn run(&mut self, turn: Turn) -> Result<(), Failure> {
+        let Place { number, total, writes, .. } = turn.place;
+        tracing::debug!(number, total, writes, text = turn.place.text, "statement starts");
+        self.running.set(Some(turn.place.clone()));
+        let outcome = self.result(&turn).await;
+        self.running.set(None);
+        tracing::info!(number, total, done = outcome.is_ok(), "statement ended");
+        match outcome {
+            Ok(()) | Err(OutputError::Closed) => Ok(()),
+            Err(OutputError::Failed(error)) => {
+                Err(Failure::of_statement(error, turn.place, self.command.token.clone()))
+            }
+        }
+    }
+
+    async fn result(&self, turn: &Turn) -> Result<(), OutputError> {
+        let format = self.command.format;
+        match self.session.run(&turn.statement, &self.cancel).await? {
+            StatementResult::Rows(rows) if turn.last => print(rows, format).await,
+            StatementResult::Rows(rows) => {
+                let count = count(rows).await?;
+                // Programs that read JSON or CSV get nothing that they did not ask for.
+                if format == Format::Table {
+                    let rows = if count == 1 { "row" } else { "rows" };
+                    let number = turn.place.number;
+                    say(&format!("statement {number}: {count} {rows}, not shown: only the last result is\n"));
+                }
+                Ok(())
+            }
+            StatementResult::Written(write) => report(&written(write), format, turn.last),
+            StatementResult::Done(done) => {
+                let done = Done { statement: done.statement, table: done.table };
+                report(&Summary::Done(done), format, turn.last)
+            }
+        }
+    }
+}
+
+/// Whether a statement may change something.
+fn writes(statement: &Statement) -> bool {
+    !matches!(
+        statement,
+        Statement::Query(_)
+            | Statement::ShowTables { .. }
+            | Statement::ShowNamespaces { .. }
+            | Statement::Describe { .. }
+    )
+}
+
+fn settings(command: &SqlCommand) -> EngineSettings {
+    EngineSettings {
+        warehouse: command.warehouse.clone(),
+        catalog: command.catalog.clone(),
+        memory_bytes: command.memory_bytes,
+        threads: command.threads,
+        temp_dir: command.temp_dir.clone(),
+        timeout: command.timeout,
+        allow_location: command.allow_location.clone(),
+        allow_read: command.allow_read.clone(),
+        token: command.token.clone(),
+    }
+}
+
+fn written(write: icecap::engine::WriteSummary) -> Summary {
+    Summary::Written(Written {
+        statement: write.statement,
+        table: write.table,
+        rows_inserted: write.rows_inserted,
+        rows_updated: write.rows_updated,
+        rows_deleted: write.rows_deleted,
+        data_files: Some(write.data_files),
+        delete_files: write.delete_files,
+        bytes_written: write.bytes_written,
+        snapshot_id: write.snapshot_id,
+        seconds: write.seconds,
+    })
+}
+
+/// The last result: rows to standard output as they come.
+async fn print(mut rows: SendableRecordBatchStream, format: Format) -> Result<(), OutputError> {
+    let mut writer = row_writer(format, rows.schema(), Screen::of_stdout());
+    let mut out = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
+    while let Some(batch) = rows.next().await {
+        writer.write(&batch.map_err(from_datafusion)?, &mut out)?;
+    }
+    writer.finish(&mut out)?;
+    Ok(out.flush()?)
+}
+
+/// An earlier result: run to its end, because it may fail, and counted.
+async fn count(mut rows: SendableRecordBatchStream) -> Result<u64> {
+    let mut count = 0;
+    while let Some(batch) = rows.next().await {
+        count += batch.map_err(from_datafusion)?.num_rows() as u64;
+    }
+    Ok(count)
+}
+
+fn report(summary: &Summary, format: Format, last: bool) -> Result<(), OutputError> {
+    let text = summary.show(format);
+    if !last {
+        say(&text);
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.into() {
+        OutputError::Closed => OutputError::Closed,
+        // It is the telling that failed: nobody may take this for a write that can be run again.
+        OutputError::Failed(error) => OutputError::Failed(
+            Error::new(error.kind(), "the statement took effect, but its summary could not be written")
+                .with_source(error),
+        ),
+    })
+}
+
+/// Tells something on standard error; nobody is left to tell when that is closed.
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlan;
 use icecap_table::commit::{Change, StatementKind, TableChange};
 use icecap_table::iceberg::spec::{
-    FormatVersion, NestedField, NestedFieldRef, Schema, Transform, UnboundPartitionField, UnboundPartitionSpec,
+    FormatVersion, NestedField, NestedFieldRef, Schema, Transform, UnboundPartitionField,
+    UnboundPartitionSpec,
 };
 use icecap_table::id::TableIdent;
 use icecap_table::location;
@@ -59,15 +60,21 @@ impl Run {
                     uuid: None,
                     reference: MAIN.to_owned(),
                     base: None,
-                    change: Change::Create { metadata: document.to_bytes()?.to_vec(), files, snapshot: rows.is_some() },
+                    change: Change::Create {
+                        metadata: document.to_bytes()?.to_vec(),
+                        files,
+                        snapshot: rows.is_some(),
+                    },
                 }])
             })
             .await?;
         Ok(match result {
-            StatementResult::Written(summary) if create.query.is_none() => StatementResult::Done(DoneSummary {
-                statement: summary.statement,
-                table: Some(summary.table),
-            }),
+            StatementResult::Written(summary) if create.query.is_none() => {
+                StatementResult::Done(DoneSummary {
+                    statement: summary.statement,
+                    table: Some(summary.table),
+                })
+            }
             other => other,
         })
     }
@@ -101,7 +108,12 @@ impl Run {
         Ok(Some(Planned { ident, document, rows }))
     }
 
-    fn new_document(&self, create: &CreateTable, ident: &TableIdent, schema: Schema) -> Result<TableDocument> {
+    fn new_document(
+        &self,
+        create: &CreateTable,
+        ident: &TableIdent,
+        schema: Schema,
+    ) -> Result<TableDocument> {
         let mapped = match create.athena {
             true => map_athena(create.properties.clone())?,
             false => map_iceberg(create.properties.clone())?,
@@ -171,7 +183,10 @@ fn partition_spec(terms: &[PartitionTerm], schema: &Schema) -> Result<UnboundPar
             .field_by_name(&term.column)
             .or_else(|| schema.field_by_name_case_insensitive(&term.column))
             .ok_or_else(|| {
-                Error::invalid(format!("the table cannot be partitioned by {}: there is no such column", term.column))
+                Error::invalid(format!(
+                    "the table cannot be partitioned by {}: there is no such column",
+                    term.column
+                ))
             })?;
         term.transform.result_type(&source.field_type).map_err(|_| {
             Error::invalid(format!(
@@ -190,7 +205,9 @@ fn partition_spec(terms: &[PartitionTerm], schema: &Schema) -> Result<UnboundPar
     UnboundPartitionSpec::builder()
         .add_partition_fields(fields)
         .map(icecap_table::iceberg::spec::UnboundPartitionSpecBuilder::build)
-        .map_err(|error| Error::invalid(format!("the partition fields contradict each other: {}", error.message())))
+        .map_err(|error| {
+            Error::invalid(format!("the partition fields contradict each other: {}", error.message()))
+        })
 }
 
 fn partition_field_name(column: &str, transform: Transform) -> String {

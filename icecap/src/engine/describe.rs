@@ -9,9 +9,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use super::session::Run;
 use super::{DEFAULT_NAMESPACE, StatementResult};
+use crate::sql::Name;
 use crate::sql::names::matches_pattern;
 use crate::sql::types::sql_type_name;
-use crate::sql::Name;
 use crate::{Error, Result};
 
 /// Rows of text columns; a missing value is NULL.
@@ -32,7 +32,11 @@ fn text_rows<const N: usize>(names: [&str; N], rows: Vec<[Option<String>; N]>) -
 
 impl Run {
     /// Runs `SHOW TABLES`.
-    pub(super) async fn show_tables(&self, namespace: Option<&Name>, pattern: Option<&str>) -> Result<StatementResult> {
+    pub(super) async fn show_tables(
+        &self,
+        namespace: Option<&Name>,
+        pattern: Option<&str>,
+    ) -> Result<StatementResult> {
         let namespace = match namespace {
             Some(name) => self.parts.namespace(name).await?,
             None => vec![DEFAULT_NAMESPACE.to_owned()],

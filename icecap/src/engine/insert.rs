@@ -51,7 +51,10 @@ impl Run {
         .await
     }
 
-    async fn plan_insert(&self, insert: &Insert) -> Result<(icecap_table::catalog::LoadedTable, LogicalPlan)> {
+    async fn plan_insert(
+        &self,
+        insert: &Insert,
+    ) -> Result<(icecap_table::catalog::LoadedTable, LogicalPlan)> {
         let loaded = self.parts.load(&insert.table).await?;
         let metadata = loaded.document.metadata();
         if metadata.format_version() == FormatVersion::V1 {
@@ -62,7 +65,8 @@ impl Run {
             .with("table", loaded.ident.to_string()));
         }
         let source = self.logical_plan(&insert.source).await?;
-        let assigned = sql::assign::assign(source, metadata.current_schema(), &insert.columns, insert.by_name)?;
+        let assigned =
+            sql::assign::assign(source, metadata.current_schema(), &insert.columns, insert.by_name)?;
         Ok((loaded, assigned))
     }
 

@@ -14,7 +14,9 @@ use crate::{Error, Result};
 /// A name's parts below the catalog.
 fn below_catalog<'a>(parts: &'a Parts, name: &'a Name) -> &'a [NamePart] {
     match name.0.as_slice() {
-        [first, rest @ ..] if !rest.is_empty() && first.value.eq_ignore_ascii_case(&parts.catalog_name) => rest,
+        [first, rest @ ..] if !rest.is_empty() && first.value.eq_ignore_ascii_case(&parts.catalog_name) => {
+            rest
+        }
         all => all,
     }
 }
@@ -86,9 +88,7 @@ impl Parts {
                 )));
             }
         }
-        Err(Error::not_found(format!(
-            "table {name} does not exist: SHOW TABLES lists those that do"
-        )))
+        Err(Error::not_found(format!("table {name} does not exist: SHOW TABLES lists those that do")))
     }
 
     /// The table called exactly by these parts, namespace included.

@@ -104,7 +104,14 @@ impl Run {
         match statement {
             Statement::Query(query) => self.query(query).await,
             Statement::CreateNamespace { name, if_not_exists, comment, location, properties } => {
-                self.create_namespace(name, *if_not_exists, comment.as_deref(), location.as_deref(), properties).await
+                self.create_namespace(
+                    name,
+                    *if_not_exists,
+                    comment.as_deref(),
+                    location.as_deref(),
+                    properties,
+                )
+                .await
             }
             Statement::DropNamespace { name, if_exists, cascade } => {
                 self.drop_namespace(name, *if_exists, *cascade).await

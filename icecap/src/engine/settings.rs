@@ -58,7 +58,8 @@ impl EngineSettings {
             return Ok((PathBuf::from(root.path()).join("catalog.db"), DEFAULT_NAME.to_owned()));
         };
         let (kind, rest) = uri.split_once(':').ok_or_else(|| {
-            Error::invalid("a catalog is given as a URI, such as sqlite:/path/catalog.db").with("catalog", uri)
+            Error::invalid("a catalog is given as a URI, such as sqlite:/path/catalog.db")
+                .with("catalog", uri)
         })?;
         if kind != "sqlite" {
             return Err(Error::unsupported(format!(

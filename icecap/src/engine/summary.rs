@@ -42,7 +42,8 @@ impl WriteSummary {
     /// The summary of a write that changed one table.
     pub(crate) fn of(committed: &Committed, elapsed: Duration) -> Self {
         let table = committed.tables.first();
-        let sum = |of: fn(&icecap_table::commit::CommittedTable) -> u64| committed.tables.iter().map(of).sum();
+        let sum =
+            |of: fn(&icecap_table::commit::CommittedTable) -> u64| committed.tables.iter().map(of).sum();
         Self {
             statement: committed.statement.clone(),
             table: table.map_or_else(String::new, |t| format!("{}.{}", t.namespace.join("."), t.name)),

@@ -18,7 +18,12 @@ fn done(statement: &str, name: String) -> StatementResult {
 impl Run {
     /// Runs `DROP TABLE`: the table leaves the catalog, its files stay for orphan removal and for time travel by
     /// metadata file.
-    pub(super) async fn drop_table(&self, name: &Name, if_exists: bool, purge: bool) -> Result<StatementResult> {
+    pub(super) async fn drop_table(
+        &self,
+        name: &Name,
+        if_exists: bool,
+        purge: bool,
+    ) -> Result<StatementResult> {
         if purge {
             return Err(Error::unsupported(
                 "DROP TABLE … PURGE is not supported yet: DROP TABLE takes the table out of the catalog and leaves its files",

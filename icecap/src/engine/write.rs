@@ -121,22 +121,24 @@ impl Run {
         icecap_table::id::intent_hash(&[intent.kind.as_str(), &self.text, &intent.target])
     }
 
-    async fn publish(&self, write: ActiveWrite, kind: StatementKind, changes: Vec<TableChange>) -> Result<Committed> {
+    async fn publish(
+        &self,
+        write: ActiveWrite,
+        kind: StatementKind,
+        changes: Vec<TableChange>,
+    ) -> Result<Committed> {
         let request = CommitRequest { write_id: write.id, round: write.round, kind, changes };
         match self.parts.commit.commit(request).await? {
             CommitOutcome::Committed(committed) => Ok(committed),
-            CommitOutcome::Conflict { why } => Err(Error::conflict(format!("the statement lost a race: {why}; run it again"))),
+            CommitOutcome::Conflict { why } => {
+                Err(Error::conflict(format!("the statement lost a race: {why}; run it again")))
+            }
             CommitOutcome::Rejected { requirement } => Err(rejected(kind, &requirement)),
         }
     }
 
     /// Fences a failed write, then deletes what it uploaded. When the ledger shows that it did commit, it did.
-    async fn clean_up(
-        &self,
-        write: ActiveWrite,
-        intent: &Intent,
-        error: Error,
-    ) -> Result<StatementResult> {
+    async fn clean_up(&self, write: ActiveWrite, intent: &Intent, error: Error) -> Result<StatementResult> {
         if error.applied() == Applied::Unknown || error.kind() == ErrorKind::Fenced {
             return Err(self.advise(write, error));
         }
@@ -175,7 +177,6 @@ fn rejected(kind: StatementKind, requirement: &str) -> Error {
         _ => Error::conflict(requirement.to_owned()),
     }
 }
-
 
 impl Parts {
     fn deadline_ms(&self) -> i64 {

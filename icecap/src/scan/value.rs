@@ -137,7 +137,8 @@ fn exact_scalar(value: &ScalarValue, ty: &PrimitiveType) -> Option<ScalarValue> 
             | S::TimestampMicrosecond(..)
             | S::TimestampNanosecond(..) => {
                 let (nanos, zoned) = nanoseconds(value)?;
-                let days = (!zoned && nanos % 86_400_000_000_000 == 0).then(|| nanos / 86_400_000_000_000)?;
+                let days =
+                    (!zoned && nanos % 86_400_000_000_000 == 0).then_some(nanos / 86_400_000_000_000)?;
                 S::Date32(Some(i32::try_from(days).ok()?))
             }
             _ => return None,
@@ -237,7 +238,7 @@ fn nanoseconds(value: &ScalarValue) -> Option<(i128, bool)> {
 
 fn timestamp(value: &ScalarValue, ty: &PrimitiveType) -> Option<ScalarValue> {
     let (nanos, zoned) = nanoseconds(value)?;
-    let micros = || -> Option<i64> { i64::try_from((nanos % 1000 == 0).then(|| nanos / 1000)?).ok() };
+    let micros = || -> Option<i64> { i64::try_from((nanos % 1000 == 0).then_some(nanos / 1000)?).ok() };
     Some(match ty {
         PrimitiveType::Timestamp if !zoned => ScalarValue::TimestampMicrosecond(Some(micros()?), None),
         PrimitiveType::Timestamptz if zoned => ScalarValue::TimestampMicrosecond(Some(micros()?), None),

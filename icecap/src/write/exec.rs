@@ -1,9 +1,10 @@
 //! [`IcebergWriteExec`]: the plan node at the root of a writing stage.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
-use datafusion::arrow::array::{BinaryArray, RecordBatch, StringArray};
+use datafusion::arrow::array::{Array, ArrayData, BinaryArray, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -22,7 +23,7 @@ use icecap_table::{Error, Result};
 use super::budget::{Budget, Share};
 use super::layout::FileLayout;
 use super::target::WriteTarget;
-use super::writer::{Begun, PartitionWriter};
+use super::writer::{Begun, CHUNK_BYTES, PartitionWriter};
 
 /// The `kind` of a row that carries a data file.
 pub const KIND_DATA: &str = "data";
@@ -32,9 +33,6 @@ const QUEUED_BATCHES: usize = 2;
 
 /// Rows that are gathered before they are split by partition or encoded on several threads.
 const CHUNK_ROWS: usize = 1 << 16;
-
-/// Bytes that are gathered at most.
-const CHUNK_BYTES: usize = 16 << 20;
 
 /// Writes its input to data files of a table, and gives one row `(kind, staged_file)` for each file.
 ///
@@ -219,23 +217,49 @@ impl Job {
         writer: &mut PartitionWriter,
         mut input: SendableRecordBatchStream,
     ) -> DataFusionResult<Vec<StagedFile>> {
-        let (mut chunk, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        let mut chunk = Chunk::default();
         while let Some(batch) = input.next().await {
-            let batch = batch?;
-            rows += batch.num_rows();
-            bytes += batch.get_array_memory_size();
-            chunk.push(batch);
+            chunk.push(batch?);
             let parallel = self.parallel();
             let gather = parallel > 1 || writer.is_partitioned();
-            if !gather || rows >= CHUNK_ROWS || bytes >= CHUNK_BYTES {
-                writer.write(&chunk, parallel).await.map_err(external)?;
-                chunk.clear();
-                (rows, bytes) = (0, 0);
+            if !gather || chunk.rows >= CHUNK_ROWS || chunk.bytes >= CHUNK_BYTES {
+                let batches = std::mem::take(&mut chunk).batches;
+                writer.write(&batches, parallel).await.map_err(external)?;
             }
         }
-        writer.write(&chunk, self.parallel()).await.map_err(external)?;
-        drop(chunk);
+        let batches = chunk.batches;
+        writer.write(&batches, self.parallel()).await.map_err(external)?;
+        drop(batches);
         writer.finish(self.parallel()).await.map_err(external)
+    }
+}
+
+/// Batches that are gathered.
+#[derive(Default)]
+struct Chunk {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+    /// The buffers that are counted: batches of one source share them.
+    buffers: HashSet<usize>,
+}
+
+impl Chunk {
+    fn push(&mut self, batch: RecordBatch) {
+        self.rows += batch.num_rows();
+        for column in batch.columns() {
+            self.count(&column.to_data());
+        }
+        self.batches.push(batch);
+    }
+
+    fn count(&mut self, data: &ArrayData) {
+        for buffer in data.buffers() {
+            if self.buffers.insert(buffer.data_ptr().as_ptr() as usize) {
+                self.bytes += buffer.capacity();
+            }
+        }
+        data.child_data().iter().for_each(|child| self.count(child));
     }
 }
 

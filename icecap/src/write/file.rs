@@ -145,7 +145,7 @@ impl OpenFile {
     }
 
     /// Ends the row group in the making, if there is one, and sends what is complete.
-    pub(crate) async fn end_row_group(&mut self, parallel: usize) -> Result<()> {
+    async fn end_row_group(&mut self, parallel: usize) -> Result<()> {
         let columns = std::mem::take(&mut self.columns);
         if columns.is_empty() {
             return Ok(());
@@ -165,6 +165,12 @@ impl OpenFile {
         row_group.close().map_err(broken)?;
         self.nans.push(nans);
         self.send_full_parts().await
+    }
+
+    /// Ends the row group in the making and waits until what is complete has arrived in storage.
+    pub(crate) async fn shed(&mut self, parallel: usize) -> Result<()> {
+        self.end_row_group(parallel).await?;
+        self.upload.settle().await
     }
 
     async fn send_full_parts(&mut self) -> Result<()> {

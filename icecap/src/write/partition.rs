@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StructArray, make_array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StructArray, make_array, new_null_array};
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
@@ -59,14 +59,18 @@ impl Partitioner {
             .fields()
             .iter()
             .map(|field| {
-                let source = source_path(schema.as_struct(), field.source_id)
-                    .ok_or_else(|| Error::corrupt("a partition field's source is not in the schema"));
-                let source = source.map_err(|e| e.with("field", field.name.clone()))?;
-                let result = field.transform.result_type(source.1)?;
-                let Type::Primitive(result) = result else {
-                    return Err(Error::corrupt("a partition field is not primitive"));
+                let wrong = |message: &str| Error::corrupt(message).with("field", field.name.clone());
+                let (name, transform) = (field.name.clone(), field.transform);
+                if transform == Transform::Void {
+                    // Its source may be dropped from the schema; its values are NULL, whatever their type.
+                    return Ok(Term { name, transform, source: Vec::new(), result: PrimitiveType::Int });
+                }
+                let (source, ty) = source_path(schema.as_struct(), field.source_id)
+                    .ok_or_else(|| wrong("a partition field's source is not in the schema"))?;
+                let Type::Primitive(result) = transform.result_type(ty)? else {
+                    return Err(wrong("a partition field is not primitive"));
                 };
-                Ok(Term { name: field.name.clone(), transform: field.transform, source: source.0, result })
+                Ok(Term { name, transform, source, result })
             })
             .collect::<Result<_>>()?;
         Ok(Self { terms, converter: None })
@@ -91,7 +95,10 @@ impl Partitioner {
         let values = self
             .terms
             .iter()
-            .map(|term| apply(term.transform, &source_column(columns, &term.source)?))
+            .map(|term| match (term.transform, columns.first()) {
+                (Transform::Void, Some(any)) => Ok(new_null_array(&DataType::Int32, any.len())),
+                _ => apply(term.transform, &source_column(columns, &term.source)?),
+            })
             .collect::<Result<Vec<_>>>()?;
         let broken = |e| Error::bug("partition values cannot be compared").with_source(e);
         let converter = match &mut self.converter {

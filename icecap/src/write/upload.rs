@@ -121,6 +121,16 @@ impl Upload {
         Ok(())
     }
 
+    /// Waits until no part is on its way.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        if let Some(parts) = self.parts.as_mut() {
+            while let Some(result) = parts.in_flight.join_next().await {
+                landed(&self.location, Some(result))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Completes the file with its last bytes; it is durable under its name when this returns. Returns its size in bytes.
     ///
     /// # Errors
@@ -136,10 +146,8 @@ impl Upload {
         if !rest.is_empty() {
             self.send(rest).await?;
         }
+        self.settle().await?;
         if let Some(parts) = self.parts.as_mut() {
-            while let Some(result) = parts.in_flight.join_next().await {
-                landed(&self.location, Some(result))?;
-            }
             // Taken only when complete, so that a failure or a cancellation here still aborts.
             if let Some(upload) = parts.upload.as_mut() {
                 upload.complete().await.map_err(|e| failed(&self.location, e))?;

@@ -25,6 +25,9 @@ const ENCODE_ROWS: usize = 4096;
 /// The fewest rows between two looks at a file's size.
 const MIN_STEP_ROWS: usize = 1000;
 
+/// Bytes that come at a time, at most, but for rows of extraordinary size.
+pub(crate) const CHUNK_BYTES: usize = 16 << 20;
+
 /// Files that are being completed in storage at a time.
 const MAX_SEALED: usize = 8;
 
@@ -182,9 +185,15 @@ impl PartitionWriter {
     /// How many rows may be written before the file's size is looked at again.
     fn step_rows(&self, slot: &Slot) -> usize {
         let settings = &self.layout.settings;
-        let row = slot.waiting_bytes.div_ceil(slot.waiting_rows.max(1)).max(1);
         let bytes = settings.target_file_size_bytes.min(settings.row_group_bytes) / 8;
-        usize::try_from(bytes).map_or(usize::MAX, |bytes| bytes / row).max(MIN_STEP_ROWS)
+        match usize::try_from(bytes) {
+            Ok(bytes) if bytes < CHUNK_BYTES => {
+                let row = slot.waiting_bytes.div_ceil(slot.waiting_rows.max(1)).max(1);
+                (bytes / row).max(MIN_STEP_ROWS)
+            }
+            // What comes at a time is small beside the sizes asked for.
+            _ => usize::MAX,
+        }
     }
 
     /// The Parquet properties of this writer's files, which the first rows decide on.
@@ -256,7 +265,7 @@ impl PartitionWriter {
             self.encode(&mut slot, parallel).await?;
             let Some(mut file) = slot.file.take() else { continue };
             if file.row_group_is_worth_ending() {
-                file.end_row_group(parallel).await?;
+                file.shed(parallel).await?;
                 slot.file = Some(file);
                 self.slots.insert(key, slot);
             } else {
@@ -287,15 +296,42 @@ impl PartitionWriter {
 
     /// Removes what was written so far, as far as storage lets it: after an error nobody will commit it.
     pub(crate) async fn abandon(mut self) {
-        self.slots.clear();
-        while let Some(finished) = self.sealed.join_next().await {
-            // The error that led here is the one to tell.
-            let _ = self.stage(Some(finished));
+        if let Some(removal) = self.removal() {
+            removal.await;
         }
-        for file in &self.staged {
-            if let Err(error) = self.layout.storage.delete(&file.path).await {
-                tracing::warn!(path = %file.path, %error, "a file of a failed write could not be deleted");
+    }
+
+    /// Takes out all files that may be complete in storage; the future removes them.
+    fn removal(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        // Uploads under way abort when they are dropped.
+        self.slots.clear();
+        let mut staged = std::mem::take(&mut self.staged);
+        let mut sealed = std::mem::take(&mut self.sealed);
+        if staged.is_empty() && sealed.is_empty() {
+            return None;
+        }
+        let storage = self.layout.storage.clone();
+        Some(async move {
+            // A put that is sent cannot be called back: it is waited for.
+            while let Some(finished) = sealed.join_next().await {
+                staged.extend(finished.ok().and_then(Result::ok));
             }
+            for file in staged {
+                if let Err(error) = storage.delete(&file.path).await {
+                    tracing::warn!(path = %file.path, %error, "a file of a failed write could not be deleted");
+                }
+            }
+        })
+    }
+}
+
+impl Drop for PartitionWriter {
+    /// A cancelled write removes its files in the background.
+    fn drop(&mut self) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && let Some(removal) = self.removal()
+        {
+            runtime.spawn(removal);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An outcome that lost a race is a value ([`CommitOutcome::Conflict`]), not an error. Errors are what
 //! really failed; [`Error::applied`](crate::Error::applied) says whether the write may have happened.
-//! The encoding lives in [`wire`](mod@wire): one version byte, then a protobuf message.
+//! The encoding lives in `wire`: one version byte, then a protobuf message.
 
 mod wire;
 

@@ -25,6 +25,8 @@ pub mod staged_file;
 pub mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(test)]
+mod transforms;
 pub mod validate;
 
 pub use error::{Applied, Error, ErrorKind, Result, Retry};

@@ -1,23 +1,27 @@
 //! [`TableDocument`]: a table's metadata file, as its JSON tree and as the kernel's model of it.
 //!
 //! The kernel drops what it does not model. Here both are kept: the model answers questions and applies
-//! updates, and only what an update changed in the model is changed in the tree (see [`merge`]). A file of
+//! updates, and only what an update changed in the model is changed in the stored text. A new snapshot is
+//! patched into it (`text`); every other change goes through a merge of the trees (`merge`). A file of
 //! any other engine therefore survives load and store unchanged.
 
 mod merge;
 mod new_table;
 mod parse;
+mod patch;
+mod text;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::TableUpdate;
-use iceberg::spec::{FormatVersion, MAIN_BRANCH, TableMetadata};
+use iceberg::spec::{FormatVersion, SnapshotReference, TableMetadata};
 use serde_json::Value;
 use uuid::Uuid;
 
 pub use self::new_table::NewTable;
 pub use self::parse::METADATA_MAX_BYTES;
+use self::text::Text;
 use crate::error::{Error, Result};
 use crate::location::join;
 use crate::storage::Storage;
@@ -30,7 +34,7 @@ const METADATA_CODEC: &str = "write.metadata.compression-codec";
 /// A table's metadata; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct TableDocument {
-    raw: Arc<Value>,
+    text: Text,
     metadata: Arc<TableMetadata>,
 }
 
@@ -41,10 +45,12 @@ impl TableDocument {
     /// `Unsupported` for format versions and types that Icecap does not know; `Corrupt` for what is no
     /// metadata file or larger than [`METADATA_MAX_BYTES`].
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let json = parse::inflated(bytes)?;
-        let raw = parse::tree(&json)?;
-        let metadata = parse::model(&raw)?;
-        Ok(Self { raw: Arc::new(raw), metadata: Arc::new(metadata) })
+        Self::of_text(parse::inflated(bytes)?)
+    }
+
+    fn of_text(json: Bytes) -> Result<Self> {
+        let metadata = parse::model(&json)?;
+        Ok(Self { text: Text::cut(&json)?, metadata: Arc::new(metadata) })
     }
 
     /// Loads the metadata file at `location`.
@@ -71,8 +77,20 @@ impl TableDocument {
     }
 
     /// The JSON tree, with everything that the model does not know.
-    pub fn tree(&self) -> &Value {
-        &self.raw
+    pub fn tree(&self) -> Value {
+        self.text.tree().expect("the text was read as JSON, or written as JSON, before")
+    }
+
+    /// A reference (branch or tag) as it is stored.
+    ///
+    /// # Errors
+    /// `Corrupt` when it breaks the specification.
+    pub fn reference(&self, name: &str) -> Result<Option<SnapshotReference>> {
+        let stored = self.text.get("refs")?.and_then(|mut refs| refs.get_mut(name).map(Value::take));
+        let parsed = stored.filter(|stored| !stored.is_null()).map(serde_json::from_value).transpose();
+        parsed.map_err(|e| {
+            Error::corrupt("a reference breaks the specification").with("ref", name).with_source(e)
+        })
     }
 
     /// The time of the next change: now, but always later than the last.
@@ -90,35 +108,36 @@ impl TableDocument {
     /// `Conflict` for a snapshot whose sequence number or row ids are taken; `Invalid` for other updates
     /// that do not fit this table.
     pub fn apply(&self, updates: Vec<TableUpdate>, base_location: Option<&str>, now_ms: i64) -> Result<Self> {
-        let now_ms = self.next_timestamp_ms(now_ms);
-        let adds_snapshot = updates.iter().any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
-        let moves_main = updates
-            .iter()
-            .any(|update| matches!(update, TableUpdate::SetSnapshotRef { ref_name, .. } if ref_name == MAIN_BRANCH));
         let mut builder = TableMetadata::clone(&self.metadata).into_builder(base_location.map(str::to_owned));
         let mut last_sequence_number = self.metadata.last_sequence_number();
-        for update in updates {
-            if let TableUpdate::AddSnapshot { snapshot } = &update {
+        for update in &updates {
+            if let TableUpdate::AddSnapshot { snapshot } = update {
                 self.check_snapshot(snapshot, last_sequence_number)?;
                 last_sequence_number = snapshot.sequence_number();
             }
-            builder = update.apply(builder).map_err(does_not_fit)?;
+            builder = update.clone().apply(builder).map_err(does_not_fit)?;
         }
         let metadata = builder.build().map_err(does_not_fit)?.metadata;
+        if let Some(text) = patch::with_snapshot(&self.text, &self.metadata, &metadata, &updates)? {
+            return Ok(Self { text, metadata: Arc::new(metadata) });
+        }
         let old = parse::model_tree(&self.metadata)?;
         let mut new = parse::model_tree(&metadata)?;
-        if adds_snapshot {
-            let raw = merge::merge(&self.raw, &old, new);
-            return Ok(Self { raw: Arc::new(raw), metadata: Arc::new(metadata) });
+        let adds_snapshot = updates.iter().any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
+        if !adds_snapshot {
+            // Without a snapshot the kernel took the wall clock's time; the tree gets ours.
+            let now_ms = self.next_timestamp_ms(now_ms);
+            new["last-updated-ms"] = now_ms.into();
+            let moves_main = metadata.history().len() > self.metadata.history().len();
+            if moves_main
+                && let Some(entry) = new["snapshot-log"].as_array_mut().and_then(|log| log.last_mut())
+            {
+                entry["timestamp-ms"] = now_ms.into();
+            }
         }
-        // Without a snapshot the kernel took the wall clock's time; the tree gets ours.
-        new["last-updated-ms"] = now_ms.into();
-        if moves_main && let Some(entry) = new["snapshot-log"].as_array_mut().and_then(|log| log.last_mut()) {
-            entry["timestamp-ms"] = now_ms.into();
-        }
-        let raw = merge::merge(&self.raw, &old, new);
-        let metadata = parse::model(&raw)?;
-        Ok(Self { raw: Arc::new(raw), metadata: Arc::new(metadata) })
+        let text = Text::of(&merge::merge(&self.tree(), &old, new))?;
+        let metadata = parse::model(&text.to_bytes())?;
+        Ok(Self { text, metadata: Arc::new(metadata) })
     }
 
     fn check_snapshot(&self, snapshot: &iceberg::spec::Snapshot, last_sequence_number: i64) -> Result<()> {
@@ -142,8 +161,7 @@ impl TableDocument {
 
     /// The metadata file's bytes, compressed where the table asks for it.
     pub fn to_bytes(&self) -> Result<Bytes> {
-        let json = serde_json::to_vec(&*self.raw)
-            .map_err(|e| Error::bug("metadata cannot be written as JSON").with_source(e))?;
+        let json = self.text.to_bytes();
         if self.is_compressed() { parse::deflated(&json).map(Bytes::from) } else { Ok(json.into()) }
     }
 

@@ -18,7 +18,6 @@ use iceberg::spec::{
     DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, Operation, SchemaRef, Snapshot, SnapshotRef,
     SnapshotReference, SnapshotRetention, Summary, TableMetadata,
 };
-use serde_json::Value;
 use uuid::Uuid;
 
 pub use self::convert::{check_staged_paths, data_file};
@@ -272,12 +271,9 @@ impl Branch {
     fn of(document: &TableDocument, name: &str) -> Result<Self> {
         let metadata = document.metadata();
         let fresh = SnapshotRetention::branch(None, None, None);
-        let stored = document.tree().get("refs").and_then(|refs| refs.get(name));
         let parent = metadata.snapshot_for_ref(name).cloned();
-        match (stored.filter(|stored| !stored.is_null()), parent) {
-            (Some(stored), Some(parent)) => {
-                let reference: SnapshotReference = serde_json::from_value(Value::clone(stored))
-                    .map_err(|e| Error::corrupt("a reference breaks the specification").with_source(e))?;
+        match (document.reference(name)?, parent) {
+            (Some(reference), Some(parent)) => {
                 if !reference.is_branch() {
                     return Err(
                         Error::invalid("cannot write to a tag: it names one snapshot").with("ref", name)
@@ -294,5 +290,7 @@ impl Branch {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

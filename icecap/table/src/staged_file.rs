@@ -5,7 +5,7 @@
 //! and partition values travel in Iceberg's binary single-value serialisation (spec, appendix D), so that
 //! neither end needs the schema to pass them on.
 //!
-//! Encoding: one version byte, then a protobuf message ([`wire::StagedFile`]).
+//! Encoding: one version byte, then a protobuf message (`wire::StagedFile`).
 
 use std::collections::BTreeMap;
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use futures::future::try_join_all;
+use futures::future::join_all;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
@@ -133,17 +133,17 @@ impl Storage {
     /// directory is synced once.
     ///
     /// # Errors
-    /// As [`put_new`](Self::put_new). Some of the objects may then exist; a caller that gives up deletes them.
+    /// As [`put_new`](Self::put_new), of the first that failed. Every other one has ended by then, so that a
+    /// caller that gives up can delete them all.
     pub async fn put_all_new(&self, objects: Vec<(String, Bytes)>) -> Result<()> {
-        let written =
-            try_join_all(objects.into_iter().map(|(location, bytes)| self.put_unsynced(location, bytes)));
-        let directories: BTreeSet<PathBuf> = written.await?.into_iter().flatten().collect();
-        try_join_all(directories.into_iter().map(|directory| async move {
+        let writes = objects.into_iter().map(|(location, bytes)| self.put_unsynced(location, bytes));
+        let written: Result<Vec<Option<PathBuf>>> = join_all(writes).await.into_iter().collect();
+        let directories: BTreeSet<PathBuf> = written?.into_iter().flatten().collect();
+        let syncs = directories.into_iter().map(|directory| async move {
             let shown = directory.display().to_string();
             self.local.sync_directory(directory).await.map_err(|e| store_error("sync", &shown, e))
-        }))
-        .await?;
-        Ok(())
+        });
+        join_all(syncs).await.into_iter().collect()
     }
 
     /// Writes one object; returns the directory that is still to be synced, on a local disk.

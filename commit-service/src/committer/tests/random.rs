@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::pointer::Publisher as _;
-use crate::service::{CommitService, Parts, Settings};
+use crate::service::{CommitService, CommitServiceSettings, Parts};
 use crate::testing::{AlwaysYes, Fault, Faulty};
 
 /// How many different writes a run has.
@@ -52,7 +52,10 @@ async fn run(steps: Vec<Step>) {
     let document = world.create("t", &[]).await.unwrap();
     let publisher = Arc::new(Faulty::new(Arc::new(world.store.clone()), []));
     let parts = Parts { publisher: publisher.clone(), lease: Arc::new(AlwaysYes), ..world.parts() };
-    let service = CommitService::new(parts, Settings { owner: crate::Owner::Remote, ..Settings::default() });
+    let service = CommitService::assemble(
+        parts,
+        CommitServiceSettings { owner: crate::Owner::Remote, ..CommitServiceSettings::default() },
+    );
     let mut told: BTreeMap<u32, CommittedTable> = BTreeMap::new();
     let mut fenced: BTreeSet<u32> = BTreeSet::new();
     let mut tell = |write: u32, table: CommittedTable| {
@@ -79,7 +82,10 @@ async fn run(steps: Vec<Step>) {
                     Err(_) => {}
                     Ok(Ok(outcome)) => tell(write, committed(outcome)),
                     Ok(Err(error)) => assert!(
-                        matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Invalid | ErrorKind::Unavailable),
+                        matches!(
+                            error.kind(),
+                            ErrorKind::Fenced | ErrorKind::Invalid | ErrorKind::Unavailable
+                        ),
                         "commit of {write}: {error}"
                     ),
                 }
@@ -96,7 +102,7 @@ async fn run(steps: Vec<Step>) {
         }
     }
     publisher.arrive().await.unwrap();
-    let (ids, rows) = history(&world.load("t").await.unwrap().unwrap());
+    let (ids, rows) = history(&world, "t").await;
     let mut in_ledger = BTreeMap::new();
     for write in 0..WRITES {
         match service.outcome(id(write)).await.unwrap() {

@@ -84,7 +84,7 @@ fn what_is_not_exact_widens_to_true() {
         cast(col("s"), DataType::Int32).gt(lit(1_i32)),
         Expr::IsUnknown(Box::new(col("b"))),
     ] {
-        assert_eq!(predicate_of(&[filter.clone()], &schema()), Predicate::AlwaysTrue, "{filter}");
+        assert_eq!(predicate_of(std::slice::from_ref(&filter), &schema()), Predicate::AlwaysTrue, "{filter}");
         assert_eq!(predicate_of(&[not(filter.clone())], &schema()), Predicate::AlwaysTrue, "NOT {filter}");
         assert!(!is_expressible(&filter, &schema()));
     }

@@ -1,13 +1,13 @@
 //! The first metadata of a table.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use iceberg::spec::{
     FormatVersion, PrimitiveType, Schema, SortOrder, TableMetadataBuilder, Type, UnboundPartitionSpec,
 };
 use uuid::Uuid;
 
+use super::text::Text;
 use super::{TableDocument, parse};
 use crate::error::{Error, Result};
 
@@ -54,8 +54,7 @@ pub(super) fn create(new: NewTable) -> Result<TableDocument> {
     let mut raw = parse::model_tree(&metadata)?;
     // The kernel took the wall clock's time.
     raw["last-updated-ms"] = new.now_ms.into();
-    let metadata = parse::model(&raw)?;
-    Ok(TableDocument { raw: Arc::new(raw), metadata: Arc::new(metadata) })
+    TableDocument::of_text(Text::of(&raw)?.to_bytes().into())
 }
 
 /// Refuses in version 2 what came with version 3.

@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use iceberg::spec::TableMetadata;
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -20,16 +20,17 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 const UNKNOWN_TYPES: [&str; 4] = ["variant", "geometry", "geography", "unknown"];
 
 /// The JSON text of a metadata file.
-pub(super) fn inflated(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut json = Vec::new();
-    if bytes.starts_with(&GZIP) {
+pub(super) fn inflated(bytes: &[u8]) -> Result<Bytes> {
+    let json = if bytes.starts_with(&GZIP) {
+        let mut json = Vec::new();
         MultiGzDecoder::new(bytes)
             .take(METADATA_MAX_BYTES + 1)
             .read_to_end(&mut json)
             .map_err(|e| Error::corrupt("metadata file is no gzip file").with_source(e))?;
+        Bytes::from(json)
     } else {
-        json.extend_from_slice(bytes);
-    }
+        Bytes::copy_from_slice(bytes)
+    };
     if json.len() as u64 > METADATA_MAX_BYTES {
         return Err(Error::corrupt(format!("metadata file is larger than {METADATA_MAX_BYTES} bytes")));
     }
@@ -43,27 +44,30 @@ pub(super) fn deflated(json: &[u8]) -> Result<Vec<u8>> {
     written.map_err(|e| Error::bug("metadata cannot be compressed").with_source(e))
 }
 
-/// The JSON tree. Nesting is limited to 128 levels by the JSON reader.
-pub(super) fn tree(json: &[u8]) -> Result<Value> {
-    let tree: Value = serde_json::from_slice(json)
-        .map_err(|e| Error::corrupt("metadata file is not JSON, or nested too deeply").with_source(e))?;
-    match tree.get("format-version").and_then(Value::as_i64) {
-        Some(1..=3) => Ok(tree),
-        Some(version) => Err(Error::unsupported(format!(
-            "format version {version} is not supported: Icecap knows 1, 2 and 3"
-        ))),
-        None => Err(Error::corrupt("metadata file has no format version")),
-    }
+/// The kernel's model of a metadata file. Nesting is limited to 128 levels by the JSON reader.
+pub(super) fn model(json: &[u8]) -> Result<TableMetadata> {
+    serde_json::from_slice(json).map_err(|error| why_not(json, error))
 }
 
-/// The kernel's model of a tree.
-pub(super) fn model(tree: &Value) -> Result<TableMetadata> {
-    TableMetadata::deserialize(tree).map_err(|error| match unknown_type(tree) {
+/// What to say of a file that the kernel cannot read.
+fn why_not(json: &[u8], error: serde_json::Error) -> Error {
+    let Ok(tree) = serde_json::from_slice::<Value>(json) else {
+        return Error::corrupt("metadata file is not JSON, or nested too deeply").with_source(error);
+    };
+    match tree.get("format-version").and_then(Value::as_i64) {
+        Some(1..=3) => {}
+        Some(version) => {
+            let message = format!("format version {version} is not supported: Icecap knows 1, 2 and 3");
+            return Error::unsupported(message);
+        }
+        None => return Error::corrupt("metadata file has no format version"),
+    }
+    match unknown_type(&tree) {
         Some((column, kind)) => Error::unsupported(format!("type {kind} is not supported yet"))
             .with("column", column)
             .with_source(error),
         None => Error::corrupt("metadata file breaks the table specification").with_source(error),
-    })
+    }
 }
 
 /// What the model says in JSON; numbers and names compare with a tree's.

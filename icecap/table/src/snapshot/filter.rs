@@ -17,6 +17,9 @@ use crate::storage::Storage;
 /// How many manifests are read at a time.
 const MANIFESTS_AT_ONCE: usize = 16;
 
+/// A manifest's live entries, and its header.
+type Loaded = (Vec<LiveEntry>, ManifestMetadata);
+
 /// What is left of the base's manifests, and what was taken out of them.
 pub(super) struct Filtered {
     pub(super) manifests: Vec<ManifestFile>,
@@ -42,17 +45,16 @@ pub(super) async fn remove(
         ManifestContentType::Data => holds_data,
         ManifestContentType::Deletes => holds_deletes,
     };
-    let loaded: Vec<(ManifestFile, Option<(Vec<LiveEntry>, ManifestMetadata)>)> =
-        stream::iter(base.into_iter().map(|manifest| async {
-            let entries = match is_concerned(&manifest) {
-                true => Some(load_entries(storage, &manifest).await?),
-                false => None,
-            };
-            Ok::<_, Error>((manifest, entries))
-        }))
-        .buffered(MANIFESTS_AT_ONCE)
-        .try_collect()
-        .await?;
+    let loaded: Vec<(ManifestFile, Option<Loaded>)> = stream::iter(base.into_iter().map(|manifest| async {
+        let entries = match is_concerned(&manifest) {
+            true => Some(load_entries(storage, &manifest).await?),
+            false => None,
+        };
+        Ok::<_, Error>((manifest, entries))
+    }))
+    .buffered(MANIFESTS_AT_ONCE)
+    .try_collect()
+    .await?;
 
     let mut filtered = Filtered { manifests: Vec::new(), removed: Vec::new() };
     for (manifest, entries) in loaded {

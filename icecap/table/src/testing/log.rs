@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use iceberg::spec::FormatVersion;
-use serde_json::Value;
-
 use super::Check;
+use iceberg::spec::FormatVersion;
 
 pub(super) async fn check(check: &mut Check<'_>) {
     sequence_numbers(check);
@@ -112,10 +110,9 @@ async fn metadata_log(check: &mut Check<'_>) {
             format!("metadata log: {file} is later than the table")
         });
     }
-    let deletes_old = document
-        .tree()
-        .pointer("/properties/write.metadata.delete-after-commit.enabled")
-        .and_then(Value::as_str)
+    let deletes_old = metadata
+        .properties()
+        .get("write.metadata.delete-after-commit.enabled")
         .is_some_and(|value| value == "true");
     if !deletes_old {
         for (file, _) in &entries {

@@ -1,1 +1,125 @@
+use bytes::Bytes;
+use iceberg::spec::{FormatVersion, Operation};
+use serde_json::Value;
+use uuid::Uuid;
 
+use super::*;
+use crate::snapshot::fixture::{TestTable, staged_vector};
+use crate::snapshot::prepare;
+
+/// A table of two snapshots and three files.
+async fn table(version: FormatVersion) -> TestTable {
+    let mut table = TestTable::create(version, &[]).await;
+    let first = [table.staged("a", Some("x"), 0, 10).await, table.staged("b", None, 10, 5).await];
+    table.append(&first).await;
+    let second = [table.staged("c", Some("x"), 15, 7).await];
+    table.append(&second).await;
+    assert_eq!(check_table(&table.storage, &table.location).await, Vec::<String>::new());
+    table
+}
+
+/// What is said of the table after its metadata file was edited by hand.
+async fn edited(table: &TestTable, edit: impl FnOnce(&mut Value)) -> String {
+    let mut tree = table.document.tree();
+    edit(&mut tree);
+    let folder = format!("{}/metadata", table.document.metadata().location());
+    let number = table.storage.list(&folder).await.unwrap().len();
+    let location = format!("{folder}/edited-{number}.json");
+    table.storage.put_new(&location, Bytes::from(tree.to_string())).await.unwrap();
+    check_table(&table.storage, &location).await.join("\n")
+}
+
+type Edit = fn(&mut Value);
+
+#[tokio::test]
+async fn wrong_numbers_in_the_metadata_file_are_found() {
+    let table = table(FormatVersion::V3).await;
+    let cases: [(Edit, &str); 7] = [
+        (|t| t["snapshots"][1]["sequence-number"] = 1.into(), "share sequence number 1"),
+        (
+            |t| t["snapshots"][1]["summary"]["total-records"] = "21".into(),
+            "total-records is 21, the manifests say 22",
+        ),
+        (
+            |t| t["snapshots"][1]["summary"]["added-records"] = "8".into(),
+            "added-records is 8, the manifests say 7",
+        ),
+        (
+            |t| drop(t["snapshots"][1]["summary"].as_object_mut().unwrap().remove("added-files-size")),
+            "lacks added-files-size",
+        ),
+        (|t| t["snapshots"][1]["first-row-id"] = 14.into(), "share row ids"),
+        (|t| t["next-row-id"] = 21.into(), "row ids end at 22"),
+        (
+            |t| t["metadata-log"][0]["metadata-file"] = "file:///nowhere/x.json".into(),
+            "file:///nowhere/x.json has size None",
+        ),
+    ];
+    for (edit, expected) in cases {
+        let said = edited(&table, edit).await;
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let log = edited(&table, |t| {
+        let first = t["snapshot-log"][0]["timestamp-ms"].as_i64().unwrap();
+        t["snapshot-log"][0]["timestamp-ms"] = (first + 500).into();
+    });
+    assert!(log.await.contains("snapshot log"));
+    let missing = check_table(&table.storage, "file:///nowhere/t.json").await;
+    assert_eq!(missing.len(), 1);
+}
+
+#[tokio::test]
+async fn lost_and_cut_files_are_found() {
+    let table = table(FormatVersion::V2).await;
+    let data = table.storage.list(&format!("{}/data", table.document.metadata().location())).await.unwrap();
+    table.storage.delete(&data[0]).await.unwrap();
+    table.storage.delete(&data[1]).await.unwrap();
+    table.storage.put_new(&data[1], Bytes::from_static(b"cut")).await.unwrap();
+    let said = check_table(&table.storage, &table.location).await.join("\n");
+    assert!(said.contains(&format!("{} has size None", data[0])), "{said}");
+    assert!(said.contains(&format!("{} has size Some(3)", data[1])), "{said}");
+}
+
+#[tokio::test]
+async fn a_path_that_is_live_twice_and_a_dangling_vector_are_found() {
+    let mut table = table(FormatVersion::V3).await;
+    table.writes = 0;
+    let metadata = table.document.metadata();
+    let path = table.storage.list(&format!("{}/data", metadata.location())).await.unwrap();
+    let again = path.iter().find(|path| path.contains("-a.")).unwrap().clone();
+    table.writes = 7;
+    let mut file = table.staged("z", Some("x"), 22, 10).await;
+    file.path = again;
+    table.append(&[file.clone()]).await;
+    let said = check_table(&table.storage, &table.location).await.join("\n");
+    assert!(said.contains("-a.parquet is live 2 times"), "{said}");
+    file.path = "file:///gone.parquet".into();
+    let vector = [staged_vector(&table, "v", &file, 1).await, staged_vector(&table, "w", &file, 1).await];
+    table.overwrite(&vector, &[]).await.unwrap();
+    let said = check_table(&table.storage, &table.location).await.join("\n");
+    assert!(said.contains("dangles on file:///gone.parquet"), "{said}");
+    assert!(said.contains("file:///gone.parquet has 2 deletion vectors"), "{said}");
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_not_what_its_list_says_is_found() {
+    let mut table = table(FormatVersion::V2).await;
+    let file = [table.staged("d", Some("x"), 22, 1).await];
+    let other = [table.staged("e", Some("x"), 23, 2).await, table.staged("f", Some("y"), 25, 2).await];
+    let listed = prepare(&table.storage, table.request(Operation::Append, &file)).await.unwrap();
+    let mut request = table.request(Operation::Append, &other);
+    request.uuid = Uuid::from_u128(99);
+    let manifest = prepare(&table.storage, request).await.unwrap().objects[0].1.clone();
+    // The one's list over the other's manifest.
+    let objects = vec![(listed.objects[0].0.clone(), manifest), listed.objects[1].clone()];
+    table.storage.put_all_new(objects).await.unwrap();
+    let produced = crate::snapshot::ProducedSnapshot {
+        snapshot: listed.snapshot,
+        updates: listed.updates,
+        written: Vec::new(),
+    };
+    table.commit(produced).await;
+    let said = check_table(&table.storage, &table.location).await.join("\n");
+    assert!(said.contains("Added counts (files, rows) are (2, 4), the list says (1, 1)"), "{said}");
+    assert!(said.contains("-m0.avro has size"), "{said}");
+}

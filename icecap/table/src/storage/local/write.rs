@@ -185,3 +185,35 @@ impl MultipartUpload for Upload {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fsync;
+    use super::*;
+
+    /// What happens on a file system without hard links.
+    #[test]
+    fn a_claimed_name_is_not_overwritten_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = WriteJob {
+            sync: Arc::new(Fsync),
+            sequence: Arc::default(),
+            target: folder.path().join("f"),
+            if_exists: IfExists::Fail,
+        };
+        let claim = |content: &[u8]| {
+            let (mut file, temporary) = job.create().unwrap();
+            io::Write::write_all(&mut file, content).unwrap();
+            job.claim(temporary)
+        };
+        claim(b"first").unwrap();
+        assert_eq!(claim(b"second").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&job.target).unwrap(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        for kind in [io::ErrorKind::Unsupported, io::ErrorKind::PermissionDenied, io::ErrorKind::TooManyLinks]
+        {
+            assert!(has_no_links(&kind.into()));
+        }
+        assert!(!has_no_links(&io::ErrorKind::AlreadyExists.into()));
+    }
+}
