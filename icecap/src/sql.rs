@@ -18,6 +18,7 @@ mod script;
 mod spelling;
 pub mod store;
 mod tokens;
+mod twins;
 pub mod types;
 
 pub use ast::{

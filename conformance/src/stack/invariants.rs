@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use icecap_table::storage::Storage;
-use icecap_table::testing::check_table;
+use icecap_table::testing::check_newest;
 
 use crate::Result;
+
+/// Snapshots that are looked at, from the newest back.
+const SNAPSHOTS: usize = 12;
 
 /// What is broken in tables given by name and metadata location.
 ///
@@ -16,7 +19,7 @@ pub fn broken(tables: &BTreeMap<String, String>) -> Result<Vec<String>> {
     let storage = Storage::local();
     let mut found = Vec::new();
     for (table, location) in tables {
-        let broken = runtime.block_on(check_table(&storage, location));
+        let broken = runtime.block_on(check_newest(&storage, location, SNAPSHOTS));
         found.extend(broken.into_iter().map(|what| format!("{table}: {what}")));
     }
     Ok(found)

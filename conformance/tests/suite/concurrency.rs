@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use icecap_conformance::stack::Warehouse;
 use serde_json::json;
@@ -12,7 +12,6 @@ use crate::figures::report;
 
 const PROCESSES: usize = 100;
 const APPENDS: usize = 10;
-const WITHIN: Duration = Duration::from_secs(120);
 
 /// A process that appends `APPENDS` rows, each a statement of its own.
 fn appender(warehouse: &Warehouse, process: usize) -> Child {
@@ -64,7 +63,6 @@ fn a_hundred_processes_append_to_one_table_and_none_is_lost_and_none_fails() {
     assert_eq!(metadata["last-sequence-number"], commits);
     invariants_hold(&warehouse, "default.t");
     assert_eq!(everyone_agrees(&warehouse, "default.t").len(), commits);
-    assert!(took <= WITHIN, "{} s for {commits} commits", took.as_secs_f64());
 }
 
 #[test]

@@ -78,7 +78,10 @@ fn expand(pattern: &str, suffixes: &[&str], policy: &SourcePolicy, files: &mut V
     let before = files.len();
     for entry in found {
         let entry = entry.map_err(|error| unreadable(error.path(), error.error()))?;
-        if entry.is_file() {
+        // Names that begin with _ are bookkeeping of whoever wrote the folder, unless the pattern asks for them.
+        let bookkeeping =
+            |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'));
+        if entry.is_file() && (bookkeeping(&path) || !bookkeeping(&entry)) {
             add(&entry, suffixes, policy, files, pattern)?;
         }
     }
@@ -213,11 +216,9 @@ mod tests {
         let free = SourcePolicy::default();
         assert_eq!(names(&format!("{root}/a.csv"), &free).await.unwrap(), ["a.csv"]);
         assert_eq!(names(&format!("file://{root}/d.txt"), &free).await.unwrap(), ["d.txt"]);
-        assert_eq!(names(&format!("{root}/*.csv"), &free).await.unwrap(), ["_f.csv", "a.csv", "b.csv"]);
-        assert_eq!(
-            names(&format!("{root}/**/[a-z]*.csv"), &free).await.unwrap(),
-            ["a.csv", "b.csv", "g.csv"]
-        );
+        assert_eq!(names(&format!("{root}/*.csv"), &free).await.unwrap(), ["a.csv", "b.csv"]);
+        assert_eq!(names(&format!("{root}/**/*.csv"), &free).await.unwrap(), ["a.csv", "b.csv", "g.csv"]);
+        assert_eq!(names(&format!("{root}/_*.csv"), &free).await.unwrap(), ["_f.csv"]);
         assert_eq!(names(root, &free).await.unwrap(), ["a.csv", "b.csv", "c.csv.gz", "g.csv"]);
     }
 

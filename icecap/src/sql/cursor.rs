@@ -59,7 +59,8 @@ pub(crate) fn place((line, column): (u64, u64), location: Location) -> String {
 }
 
 /// sqlparser's error with its position turned into the script's.
-pub(crate) fn parser_error(origin: (u64, u64), error: &ParserError) -> Error {
+pub(crate) fn parser_error(cursor: &Cursor<'_>, error: &ParserError) -> Error {
+    let origin = cursor.origin;
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.as_str(),
         ParserError::RecursionLimitExceeded => {
@@ -77,17 +78,14 @@ pub(crate) fn parser_error(origin: (u64, u64), error: &ParserError) -> Error {
                 _ => (text, Location { line: 0, column: 0 }),
             }
         }
+        None if text.ends_with("found: EOF") => (text, cursor.end()),
         None => (text, Location { line: 0, column: 0 }),
     };
-    let text = match text.strip_prefix("Expected: ") {
-        Some(rest) => format!(
-            "expected {}",
-            rest.replacen(", found: EOF", ", found the end of the statement", 1).replacen(
-                ", found: ",
-                ", found ",
-                1
-            )
-        ),
+    let text = match text.strip_prefix("Expected: ").or_else(|| text.strip_prefix("Expected ")) {
+        Some(rest) => {
+            let found = rest.replacen(", found: EOF", ", found the end of the statement", 1);
+            format!("expected {}", found.replacen(", found: ", ", found ", 1))
+        }
         None => text.to_owned(),
     };
     Error::invalid(format!("{}: {text}", place(origin, location)))
@@ -141,10 +139,6 @@ impl<'a> Cursor<'a> {
     /// Everything from here on.
     pub(crate) fn rest(&self) -> &'a [TokenWithSpan] {
         self.tokens.get(self.at..).unwrap_or_default()
-    }
-
-    pub(crate) fn origin(&self) -> (u64, u64) {
-        self.origin
     }
 
     /// The unquoted word `ahead` of here.
@@ -299,9 +293,14 @@ impl<'a> Cursor<'a> {
     pub(crate) fn place(&self) -> String {
         let location = match self.tokens.get(self.at) {
             Some(token) => token.span.start,
-            None => self.tokens.last().map_or(Location { line: 0, column: 0 }, |token| token.span.end),
+            None => self.end(),
         };
         place(self.origin, location)
+    }
+
+    /// Where the last token ends.
+    fn end(&self) -> Location {
+        self.tokens.last().map_or(Location { line: 0, column: 0 }, |token| token.span.end)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::any::TypeId;
 
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::keywords::Keyword;
 
 /// Icecap's dialect. It passes as `GenericDialect` where sqlparser asks for a dialect by type, because
 /// DataFusion plans what that one parses.
@@ -12,6 +13,37 @@ pub(crate) struct IcecapDialect;
 impl Dialect for IcecapDialect {
     fn dialect(&self) -> TypeId {
         TypeId::of::<GenericDialect>()
+    }
+
+    /// Words that open an expression of their own. Were they names too, sqlparser would read what follows twice
+    /// whenever the first reading fails, and so a nest of `n` of them 2ⁿ times. The token pass quotes those that
+    /// stand without a parenthesis, so that a column may be called `floor`.
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        use Keyword as K;
+        matches!(
+            keyword,
+            K::ARRAY
+                | K::CASE
+                | K::CAST
+                | K::CEIL
+                | K::CONVERT
+                | K::EXISTS
+                | K::EXTRACT
+                | K::FLOOR
+                | K::INTERVAL
+                | K::LAMBDA
+                | K::MAP
+                | K::NOT
+                | K::OVERLAY
+                | K::POSITION
+                | K::SAFE_CAST
+                | K::STRUCT
+                | K::SUBSTR
+                | K::SUBSTRING
+                | K::TRIM
+                | K::TRY_CAST
+                | K::TRY_CONVERT
+        )
     }
 
     fn is_delimited_identifier_start(&self, ch: char) -> bool {

@@ -5,16 +5,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{Column, DataFusionError, TableReference};
+use datafusion::common::{Column, DFSchema, DataFusionError, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
     TableProviderFilterPushDown, TableSource, WindowUDF,
 };
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 use icecap_table::{Error, Result};
@@ -22,6 +25,7 @@ use icecap_table::{Error, Result};
 use super::error::from_datafusion;
 use super::functions::own_function;
 use super::spelling::{Position, Restored, Spelling};
+use super::twins::name_twins;
 use super::types::IcecapTypes;
 
 /// What one query is planned with: a session's functions, and the sources of the tables that it reads.
@@ -46,6 +50,7 @@ impl<'a> StatementContext<'a> {
         let schemas: Vec<SchemaRef> = self.tables.values().map(|source| source.schema()).collect();
         let spelling = Spelling::of(&mut query, &schemas);
         let restored = spelling.rewrite(&mut query)?;
+        name_twins(&mut query);
         let tables = self
             .tables
             .iter()
@@ -169,8 +174,15 @@ impl ContextProvider for StatementContext<'_> {
                 "table function {name} does not exist"
             ))))
         })?;
-        #[expect(deprecated, reason = "the functions left to DataFusion need no session")]
-        let provider = function.create_table_provider(&args)?;
+        let simplifier = ExprSimplifier::new(
+            SimplifyContext::builder().with_config_options(Arc::clone(self.state.config_options())).build(),
+        );
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
+            .collect::<datafusion::common::Result<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
         Ok(provider_as_source(provider))
     }
 

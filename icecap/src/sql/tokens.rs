@@ -48,10 +48,48 @@ pub(crate) fn rewrite(mut cursor: Cursor<'_>) -> Result<Vec<TokenWithSpan>> {
             cursor.advance();
             continue;
         }
-        out.push(token.clone());
+        out.push(if is_plain_name(&cursor) { quoted(token) } else { token.clone() });
         cursor.advance();
     }
     Ok(out)
+}
+
+/// Words that sqlparser reads as the head of a special call even where no parenthesis follows.
+const CALLS: &[&str] = &[
+    "CEIL",
+    "CONVERT",
+    "EXTRACT",
+    "FLOOR",
+    "LAMBDA",
+    "OVERLAY",
+    "SUBSTR",
+    "SUBSTRING",
+    "TRIM",
+    "TRY_CONVERT",
+    "USER",
+];
+
+/// Words that sqlparser takes for a type, at any depth, where a parenthesis follows.
+const TYPES: &[&str] = &["LOWCARDINALITY", "MAP", "NESTED", "NULLABLE", "TUPLE"];
+
+/// Whether a word that could be something special is a name.
+fn is_plain_name(cursor: &Cursor<'_>) -> bool {
+    let is = |words: &[&str]| words.iter().any(|word| cursor.is_keyword(word));
+    if matches!(cursor.peek_at(1), Some(Token::LParen)) { is(TYPES) } else { is(CALLS) }
+}
+
+fn quoted(token: &TokenWithSpan) -> TokenWithSpan {
+    match &token.token {
+        Token::Word(word) => {
+            let word = Word {
+                value: word.value.to_lowercase(),
+                quote_style: Some('"'),
+                keyword: Keyword::NoKeyword,
+            };
+            TokenWithSpan::new(Token::Word(word), token.span)
+        }
+        _ => token.clone(),
+    }
 }
 
 fn is_cast(token: &TokenWithSpan) -> bool {

@@ -7,15 +7,17 @@ mod files;
 mod log;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use iceberg::spec::{
-    DataContentType, FormatVersion, Manifest, ManifestContentType, ManifestFile, ManifestStatus, SnapshotRef,
+    DataContentType, FormatVersion, Manifest, ManifestContentType, ManifestEntryRef, ManifestFile,
+    ManifestMetadata, ManifestStatus, SnapshotRef,
 };
 
 use self::files::{Live, check_file, check_live};
 use crate::error::Result;
 use crate::metadata::TableDocument;
-use crate::snapshot::{load_entries, load_manifest_list};
+use crate::snapshot::{LiveEntry, load_entries, load_manifest_list};
 use crate::storage::Storage;
 
 /// Checks the table whose metadata file lies at `metadata_location`: its logs, every snapshot that it
@@ -23,15 +25,28 @@ use crate::storage::Storage;
 ///
 /// Returns one sentence for each violation.
 pub async fn check_table(storage: &Storage, metadata_location: &str) -> Vec<String> {
+    check_newest(storage, metadata_location, usize::MAX).await
+}
+
+/// Checks as [`check_table`] does, but of the snapshots only the newest `at_most`: each names all the manifests
+/// before it, so the whole of a long history costs the square of its length.
+pub async fn check_newest(storage: &Storage, metadata_location: &str, at_most: usize) -> Vec<String> {
     let document = match TableDocument::load(storage, metadata_location).await {
         Ok(document) => document,
         Err(error) => return vec![format!("metadata file cannot be loaded: {error}")],
     };
-    let mut check = Check { storage, document: &document, sizes: HashMap::new(), violations: Vec::new() };
+    let mut check = Check {
+        storage,
+        document: &document,
+        sizes: HashMap::new(),
+        manifests: HashMap::new(),
+        violations: Vec::new(),
+    };
     log::check(&mut check).await;
     let mut snapshots: Vec<SnapshotRef> = document.metadata().snapshots().cloned().collect();
     snapshots.sort_by_key(|snapshot| snapshot.sequence_number());
-    for snapshot in &snapshots {
+    let older = snapshots.len().saturating_sub(at_most);
+    for snapshot in &snapshots[older..] {
         if let Err(error) = check.snapshot(snapshot).await {
             check.says(format!("snapshot {}: {error}", snapshot.snapshot_id()));
         }
@@ -45,7 +60,16 @@ struct Check<'a> {
     document: &'a TableDocument,
     /// Sizes that were looked up already; `None` for what does not exist.
     sizes: HashMap<String, Option<u64>>,
+    /// Manifests that were parsed already: a snapshot names those of all snapshots before it.
+    manifests: HashMap<String, Arc<Parsed>>,
     violations: Vec<String>,
+}
+
+/// A manifest's entries as they are stored, its header, and its live entries with what they inherit.
+struct Parsed {
+    entries: Vec<ManifestEntryRef>,
+    header: ManifestMetadata,
+    live: Vec<LiveEntry>,
 }
 
 impl Check<'_> {
@@ -99,6 +123,19 @@ impl Check<'_> {
         Ok(())
     }
 
+    async fn parsed(&mut self, manifest: &ManifestFile) -> Result<Arc<Parsed>> {
+        let name = &manifest.manifest_path;
+        if let Some(parsed) = self.manifests.get(name) {
+            return Ok(Arc::clone(parsed));
+        }
+        let bytes = self.storage.read(name).await?;
+        let (entries, header) = Manifest::parse_avro(&bytes)?.into_parts();
+        let (live, _) = load_entries(self.storage, manifest).await?;
+        let parsed = Arc::new(Parsed { entries, header, live });
+        self.manifests.insert(name.clone(), Arc::clone(&parsed));
+        Ok(parsed)
+    }
+
     async fn manifest(
         &mut self,
         snapshot: &SnapshotRef,
@@ -106,15 +143,15 @@ impl Check<'_> {
         live: &mut Live,
     ) -> Result<()> {
         let name = &manifest.manifest_path;
-        let bytes = self.storage.read(name).await?;
-        let (entries, header) = Manifest::parse_avro(&bytes)?.into_parts();
+        let parsed = self.parsed(manifest).await?;
+        let Parsed { entries, header, .. } = parsed.as_ref();
         let version = self.document.metadata().format_version();
         self.expect(*header.content() == manifest.content, || {
             format!("manifest {name}: content differs from its list")
         });
         let mut files = BTreeMap::new();
         let mut rows = BTreeMap::new();
-        for entry in &entries {
+        for entry in entries {
             *files.entry(entry.status() as i32).or_insert(0_u32) += 1;
             *rows.entry(entry.status() as i32).or_insert(0_u64) += entry.record_count();
             let is_data = entry.content_type() == DataContentType::Data;
@@ -142,16 +179,15 @@ impl Check<'_> {
                 format!("manifest {name}: {status:?} counts (files, rows) are {counted:?}, the list says {recorded:?}")
             });
         }
-        let (entries, _) = load_entries(self.storage, manifest).await?;
-        let least = entries.iter().map(|entry| entry.sequence_number).min();
+        let least = parsed.live.iter().map(|entry| entry.sequence_number).min();
         self.expect(least.is_none_or(|least| least >= manifest.min_sequence_number), || {
             format!(
                 "manifest {name}: an entry is older than the least sequence number {}",
                 manifest.min_sequence_number
             )
         });
-        for entry in entries {
-            check_file(self, snapshot, &header, &entry).await;
+        for entry in parsed.live.iter().cloned() {
+            check_file(self, snapshot, header, &entry).await;
             let lineage = version >= FormatVersion::V3 && manifest.content == ManifestContentType::Data;
             let has_rows = snapshot.row_range().is_some();
             self.expect(!lineage || !has_rows || entry.first_row_id.is_some(), || {

@@ -26,17 +26,16 @@ const BALANCE_FROM: usize = 8;
 /// # Errors
 /// `Invalid` for wrong SQL; `Unsupported` for what is not done.
 pub(crate) fn query(cursor: &mut Cursor<'_>) -> Result<Box<Query>> {
-    let origin = cursor.origin();
     let start = cursor.place();
     let tokens = table_as_select(cursor, rewrite(cursor.clone())?);
     *cursor = cursor.moved_to(cursor.at() + cursor.rest().len());
     let mut parser =
         Parser::new(&IcecapDialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens);
-    let mut query = parser.parse_query().map_err(|error| parser_error(origin, &error))?;
+    let mut query = parser.parse_query().map_err(|error| parser_error(cursor, &error))?;
     if parser.peek_token_ref().token != Token::EOF {
         let error = parser.expected_ref::<()>("the end of the statement", parser.peek_token_ref());
         return match error {
-            Err(error) => Err(parser_error(origin, &error)),
+            Err(error) => Err(parser_error(cursor, &error)),
             Ok(()) => Err(Error::bug("the parser stopped before the end of a statement")),
         };
     }

@@ -80,6 +80,10 @@ fn types(sql: &str) -> Vec<String> {
     plan.schema().fields().iter().map(|field| field.data_type().to_string()).collect()
 }
 
+fn columns(sql: &str) -> Vec<String> {
+    plan(sql).unwrap().schema().fields().iter().map(|field| field.name().clone()).collect()
+}
+
 fn message(sql: &str) -> String {
     plan(sql).unwrap_err().to_string()
 }
@@ -188,6 +192,8 @@ fn types_are_those_of_sql() {
         types("select now(), current_timestamp, localtimestamp"),
         ["Timestamp(µs, \"UTC\")", "Timestamp(µs, \"UTC\")", "Timestamp(µs)"]
     );
+    assert_eq!(types("select 1, 1, cast(1 as int), (1)"), ["Int64", "Int64", "Int32", "Int64"]);
+    assert_eq!(columns("select id, ID, 1, 1 from t"), ["id", "_col1", "Int64(1)", "_col3"]);
     assert_eq!(types("select cast(array[1] as array(int)), cast(null as map<string,int>)").len(), 2);
     assert!(message("select cast(1 as decimal)").contains("decimal needs its precision and scale"));
 }
@@ -212,16 +218,25 @@ async fn nulls_sort_last_and_functions_of_ours_run() {
     assert_eq!(run("select id from t order by id fetch first row only").await, ["id", "1"]);
 }
 
-#[tokio::test]
-async fn long_conditions_run_on_a_small_stack() {
+/// The stack of a process's main thread, on which the command runs statements.
+const MAIN_STACK_BYTES: usize = 8 << 20;
+
+#[test]
+fn long_statements_run_on_a_main_threads_stack() {
+    let run_all = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(long_statements());
+    };
+    std::thread::Builder::new().stack_size(MAIN_STACK_BYTES).spawn(run_all).unwrap().join().unwrap();
+}
+
+async fn long_statements() {
     let condition: Vec<String> = (0..2_000).map(|n| format!("id = {n}")).collect();
-    assert_eq!(
-        run(&format!("select id from t where {} order by id", condition.join(" or "))).await,
-        ["id", "1", "2"]
-    );
-    assert_eq!(run(&format!("select {} as n", vec!["1"; 400].join(" + "))).await, ["n", "400"]);
-    assert_eq!(
-        run(&format!("select count(*) as n from ({})", vec!["select 1 as a"; 400].join(" union all "))).await,
-        ["n", "400"]
-    );
+    let sql = format!("select id from t where {} order by id", condition.join(" or "));
+    assert_eq!(run(&sql).await, ["id", "1", "2"]);
+    let sum = vec!["id"; 180].join(" + ");
+    assert_eq!(run(&format!("select {sum} as n from t order by {sum}")).await, ["n", "180", "360"]);
+    assert_eq!(run(&format!("select count(*) as n from t group by {sum}")).await.len(), 3);
+    let sql = format!("select count(*) as n from ({})", vec!["select 1 as a"; 200].join(" union all "));
+    assert_eq!(run(&sql).await, ["n", "200"]);
 }
