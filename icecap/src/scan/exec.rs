@@ -296,11 +296,11 @@ impl ExecutionPlan for IcecapScanExec {
             return Ok(Arc::new(Statistics::new_unknown(&self.schema())));
         };
         let mut statistics = statistics.as_ref().clone().project(Some(&self.columns));
-        if self.predicate.is_some() {
-            statistics = statistics.to_inexact();
-        }
         if self.limit.is_some() {
             statistics = statistics.with_fetch(self.limit, 0, self.partitions)?;
+        }
+        if self.predicate.is_some() || self.limit.is_some() {
+            statistics = statistics.to_inexact();
         }
         Ok(Arc::new(statistics))
     }

@@ -249,7 +249,8 @@ impl SourceBuilder<'_> {
     }
 
     fn inner_field(&self, id: i32) -> Result<FieldRef> {
-        Ok(Arc::new(arrow_field(self.field(id)?)?.with_name(column_name(id))))
+        // Whether NULL is allowed is checked on the way out, under the column's real name.
+        Ok(Arc::new(arrow_field(self.field(id)?)?.with_name(column_name(id)).with_nullable(true)))
     }
 
     fn file_groups(&self, slices: &[FileSlice], partitions: usize) -> Result<Vec<FileGroup>> {
@@ -318,10 +319,11 @@ fn renamed(
     open: Arc<OpenFiles>,
     partition: usize,
 ) -> impl Stream<Item = DfResult<RecordBatch>> + Send {
-    guarded(batches, open, partition).map(move |batch| {
+    guarded(batches, Arc::clone(&open), partition).map(move |batch| {
         let (_, columns, rows) = batch?.into_parts();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?)
+        RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
+            .map_err(|error| named(error.into(), &open.of(partition)))
     })
 }
 
@@ -348,16 +350,14 @@ pub(crate) fn guarded(
     })
 }
 
+/// What a decoder says is about the stored bytes: a scan computes nothing that a statement asked for.
 fn named(error: DataFusionError, files: &[String]) -> DataFusionError {
-    let stored_wrong = match error.find_root() {
-        DataFusionError::ParquetError(_) | DataFusionError::ArrowError(..) => true,
-        DataFusionError::External(inner) if inner.downcast_ref::<Error>().is_some() => false,
-        _ => return error,
-    };
+    let stored =
+        matches!(error.find_root(), DataFusionError::ParquetError(_) | DataFusionError::ArrowError(..));
     let error = from_datafusion(error);
-    // What a decoder refuses is the file's fault, not the statement's.
     let error = match error.kind() {
-        ErrorKind::Invalid if stored_wrong => error.with_kind(ErrorKind::Corrupt),
+        ErrorKind::Invalid if stored => error.with_kind(ErrorKind::Corrupt),
+        ErrorKind::Exhausted | ErrorKind::Cancelled => return to_datafusion(error),
         _ => error,
     };
     if error.context().iter().any(|(key, _)| *key == "file") {

@@ -140,21 +140,28 @@ fn plain(column: &Target<'_>, op: Operator, datum: Datum) -> Predicate {
 /// DataFusion orders floats totally (-0 below +0, NaN above all); bounds know neither NaN nor the sign of
 /// zero. So `>` admits NaN, and a comparison with zero admits both zeros.
 fn float_comparison(column: &Target<'_>, op: Operator, datum: Datum) -> Predicate {
-    let is_zero = match datum.literal() {
-        PrimitiveLiteral::Float(value) => value.0 == 0.0,
-        PrimitiveLiteral::Double(value) => value.0 == 0.0,
-        _ => false,
+    // Datums compare as numbers do, so both zeros are equal and only the bits tell them apart.
+    let zeros = match datum.literal() {
+        PrimitiveLiteral::Float(value) if value.0 == 0.0 => {
+            Some((Datum::float(-0.0_f32), Datum::float(0.0_f32)))
+        }
+        PrimitiveLiteral::Double(value) if value.0 == 0.0 => Some((Datum::double(-0.0), Datum::double(0.0))),
+        _ => None,
     };
-    let op = match op {
-        Operator::Lt if is_zero => Operator::LtEq,
-        Operator::Gt if is_zero => Operator::GtEq,
-        Operator::NotEq if is_zero => return Predicate::AlwaysTrue,
-        other => other,
-    };
-    let bounded = plain(column, op, datum);
+    let is_zero = zeros.is_some();
+    let (below, above) = zeros.unwrap_or_else(|| (datum.clone(), datum.clone()));
+    let nan = || column.reference().is_nan();
     match op {
-        Operator::Gt | Operator::GtEq | Operator::NotEq => bounded.or(column.reference().is_nan()),
-        _ => bounded,
+        Operator::Eq if is_zero => {
+            plain(column, Operator::GtEq, below).and(plain(column, Operator::LtEq, above))
+        }
+        Operator::NotEq if is_zero => Predicate::AlwaysTrue,
+        Operator::Lt if is_zero => plain(column, Operator::LtEq, above),
+        Operator::LtEq => plain(column, op, above),
+        Operator::Gt if is_zero => plain(column, Operator::GtEq, below).or(nan()),
+        Operator::GtEq => plain(column, op, below).or(nan()),
+        Operator::Gt | Operator::NotEq => plain(column, op, datum).or(nan()),
+        _ => plain(column, op, datum),
     }
 }
 
@@ -174,8 +181,14 @@ fn in_list(list: &InList, schema: &Schema, negated: bool) -> Predicate {
         let Some(datum) = datum_of(value, column.ty) else { return Predicate::AlwaysTrue };
         datums.push(datum);
     }
-    if column.is_float() && negated {
-        return Predicate::AlwaysTrue;
+    if column.is_float() {
+        // Each value as its own comparison, for the sake of the zeros.
+        return match negated {
+            true => Predicate::AlwaysTrue,
+            false => datums.into_iter().fold(Predicate::AlwaysFalse, |any, datum| {
+                any.or(float_comparison(&column, Operator::Eq, datum))
+            }),
+        };
     }
     match (datums.is_empty(), negated) {
         (true, false) => Predicate::AlwaysFalse,

@@ -61,41 +61,40 @@ pub(crate) struct Readers {
     open: Arc<OpenFiles>,
 }
 
-/// The locations being read, by partition: what an error from inside a decoder can be about.
+/// The locations being read, by partition: what an error from inside a decoder can be about. A reader may be
+/// gone by the time its bytes turn out to be broken, so the last one that closed counts too.
 #[derive(Debug, Default)]
-pub(crate) struct OpenFiles {
-    open: Mutex<HashMap<usize, Vec<String>>>,
-    /// The file that each partition opened last: an error can outlive the reader that it is about.
-    last: Mutex<HashMap<usize, String>>,
+pub(crate) struct OpenFiles(Mutex<HashMap<usize, Partition>>);
+
+#[derive(Debug, Default)]
+struct Partition {
+    open: Vec<String>,
+    closed: Option<String>,
 }
 
 impl OpenFiles {
     fn add(&self, partition: usize, location: &str) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.entry(partition).or_default().push(location.to_owned());
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.insert(partition, location.to_owned());
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(partition).or_default().open.push(location.to_owned());
     }
 
     fn remove(&self, partition: usize, location: &str) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(files) = open.get_mut(&partition)
-            && let Some(at) = files.iter().position(|file| file == location)
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = all.get_mut(&partition)
+            && let Some(at) = files.open.iter().position(|file| file == location)
         {
-            files.remove(at);
+            files.closed = Some(files.open.remove(at));
         }
     }
 
-    /// The files that a partition has open.
+    /// The files that a partition has open, or closed last.
     pub(crate) fn of(&self, partition: usize) -> Vec<String> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut files = open.get(&partition).cloned().unwrap_or_default();
-        files.dedup();
-        if files.is_empty() {
-            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            files.extend(last.get(&partition).cloned());
-        }
-        files
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(files) = all.get(&partition) else { return Vec::new() };
+        let mut names: Vec<String> = files.closed.iter().chain(&files.open).cloned().collect();
+        names.sort();
+        names.dedup();
+        names
     }
 }
 

@@ -218,6 +218,7 @@ mod tests {
         assert_eq!(names(&format!("file://{root}/d.txt"), &free).await.unwrap(), ["d.txt"]);
         assert_eq!(names(&format!("{root}/*.csv"), &free).await.unwrap(), ["a.csv", "b.csv"]);
         assert_eq!(names(&format!("{root}/**/*.csv"), &free).await.unwrap(), ["a.csv", "b.csv", "g.csv"]);
+        assert_eq!(names(&format!("{root}/_*.csv"), &free).await.unwrap(), ["_f.csv"]);
         assert_eq!(names(root, &free).await.unwrap(), ["a.csv", "b.csv", "c.csv.gz", "g.csv"]);
     }
 

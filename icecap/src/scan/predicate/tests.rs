@@ -111,6 +111,8 @@ fn nulls_follow_sql() {
     assert_eq!(shown(col("i").in_list(with_null.clone(), true)), "FALSE");
     assert_eq!(shown(col("i").in_list(with_null, false)), "i IN (1)");
     assert_eq!(shown(literal(ScalarValue::Boolean(None))), "FALSE");
+    assert_eq!(shown(Expr::IsNotTrue(Box::new(col("b")))), "TRUE");
+    assert_eq!(shown(not(Expr::IsNotTrue(Box::new(col("b"))))), "b = true");
 }
 
 #[test]
@@ -130,7 +132,11 @@ fn floats_admit_nan_above_and_both_zeros() {
     assert_eq!(shown(col("d").gt(lit(1.5))), "(d > 1.5) OR (d IS NAN)");
     assert_eq!(shown(not(col("d").lt(lit(1.5)))), "(d >= 1.5) OR (d IS NAN)");
     assert_eq!(shown(col("d").lt(lit(0.0))), "d <= 0");
+    assert_eq!(shown(col("d").lt_eq(lit(-0.0))), "d <= 0");
+    assert_eq!(shown(col("d").gt_eq(lit(0.0))), "(d >= -0) OR (d IS NAN)");
     assert_eq!(shown(col("f").gt(lit(-0.0_f32))), "(f >= -0) OR (f IS NAN)");
+    assert_eq!(shown(col("f").eq(lit(0.0_f32))), "(f >= -0) AND (f <= 0)");
+    assert_eq!(shown(col("d").in_list(vec![lit(1.0), lit(2.0)], false)), "(d = 1) OR (d = 2)");
     assert_eq!(shown(col("d").not_eq(lit(0.0))), "TRUE");
 }
 
