@@ -15,11 +15,13 @@ mod parse;
 pub mod plan;
 pub mod resolve;
 mod script;
+mod semantics;
 mod spelling;
 pub mod store;
 mod tokens;
 mod twins;
 pub mod types;
+mod values;
 
 pub use ast::{
     ColumnDef, CreateTable, Insert, Name, NamePart, ParsedStatement, PartitionTerm, Statement, TableUse,

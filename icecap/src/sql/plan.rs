@@ -24,9 +24,11 @@ use icecap_table::{Error, Result};
 
 use super::error::from_datafusion;
 use super::functions::own_function;
+use super::semantics;
 use super::spelling::{Position, Restored, Spelling};
 use super::twins::name_twins;
 use super::types::IcecapTypes;
+use super::values;
 
 /// What one query is planned with: a session's functions, and the sources of the tables that it reads.
 pub struct StatementContext<'a> {
@@ -57,10 +59,11 @@ impl<'a> StatementContext<'a> {
             .map(|(reference, source)| Ok((reference.clone(), spelled(source, &spelling)?)))
             .collect::<Result<HashMap<_, _>>>()?;
         let context = StatementContext { state: self.state, tables };
-        let plan = SqlToRel::new_with_options(&context, parser_options())
-            .sql_statement_to_plan(Statement::Query(Box::new(query)))
-            .map_err(from_datafusion)?;
-        restore(plan, &restored)
+        let planner = SqlToRel::new_with_options(&context, parser_options());
+        values::widen_decimals(&mut query, &planner);
+        let plan =
+            planner.sql_statement_to_plan(Statement::Query(Box::new(query))).map_err(from_datafusion)?;
+        restore(semantics::apply(plan)?, &restored)
     }
 }
 

@@ -19,6 +19,7 @@ use icecap_table::{Error, Result};
 use prost::Message;
 
 use super::names;
+use super::semantics::{CAST_FUNCTION, OwnCast};
 
 /// The function's name, in plans and on the wire.
 pub const STORE_FUNCTION: &str = "icecap_store";
@@ -93,6 +94,9 @@ impl StoreCast {
 
 /// The bytes of one of our functions, for a codec; nothing for a function that is not ours.
 pub fn encode_udf(function: &ScalarUDF) -> Option<Vec<u8>> {
+    if let Some(cast) = function.inner().downcast_ref::<OwnCast>() {
+        return Some(cast.to_bytes());
+    }
     function.inner().downcast_ref::<StoreCast>()?.to_bytes().ok()
 }
 
@@ -103,6 +107,7 @@ pub fn encode_udf(function: &ScalarUDF) -> Option<Vec<u8>> {
 pub fn decode_udf(name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
     match name {
         STORE_FUNCTION => Ok(Arc::new(ScalarUDF::from(StoreCast::from_bytes(bytes)?))),
+        CAST_FUNCTION => Ok(Arc::new(ScalarUDF::from(OwnCast::from_bytes(bytes)?))),
         _ => Err(Error::unsupported(format!("the function {name} is not supported in a task"))),
     }
 }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, Int32Array, Int64Array, StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -44,6 +44,10 @@ fn batch(name: &str) -> RecordBatch {
             table(vec![("Id", ids), ("Nested", nested)])
         }
         "both" => table(vec![("a", Arc::clone(&ids)), ("A", texts)]),
+        "d" => {
+            let values: ArrayRef = Arc::new(Float64Array::from(vec![0.1, f64::NAN, 1e300]));
+            table(vec![("v", values)])
+        }
         "ts" => {
             let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000]));
             table(vec![("at", at)])
@@ -216,6 +220,59 @@ async fn nulls_sort_last_and_functions_of_ours_run() {
         ["at", "1970-01-01T00:00:01.500"]
     );
     assert_eq!(run("select id from t order by id fetch first row only").await, ["id", "1"]);
+}
+
+#[tokio::test]
+async fn a_decimal_beside_a_double_is_a_double() {
+    assert_eq!(run("select v from d where v = 0.1").await, ["v", "0.1"]);
+    assert_eq!(
+        run("select count(*) as n from d where v > 0.5").await,
+        ["n", "2"],
+        "NaN is above every number"
+    );
+    assert_eq!(run("select v from d where v between 0.05 and 0.5").await, ["v", "0.1"]);
+    assert_eq!(run("select v from d where v in (0.1, 7.5)").await, ["v", "0.1"]);
+    assert_eq!(run("select v * 2.0 as w from d where v < 1.0").await, ["w", "0.2"]);
+    assert_eq!(
+        types("select v + 1.5, 2.5 * v, v > 1.5, case when v <= 0.5 then v else 1.5 end, coalesce(v, 2.5) from d"),
+        ["Float64", "Float64", "Boolean", "Float64", "Float64"]
+    );
+    assert_eq!(
+        run("select max(v * 0.5) as m from d where v < 1.0 group by v + 1.0 having max(v) < 1.5").await,
+        ["m", "0.05"]
+    );
+    assert_eq!(
+        run("select v from d where v = (select max(x) from (values (0.1)) as t(x))").await,
+        ["v", "0.1"]
+    );
+    assert_eq!(run("select v from d where v in (select x from (values (0.1)) as t(x))").await, ["v", "0.1"]);
+    assert_eq!(run("select v from d, (values (0.1)) as t(x) where v = x").await, ["v", "0.1"]);
+    assert_eq!(run("select v from d join (values (0.1)) as t(x) on v = x").await, ["v", "0.1"]);
+    assert_eq!(
+        run("select count(*) as n from (select v from d union all select 1.5 union all select 2)").await,
+        ["n", "5"]
+    );
+    assert_eq!(types("select 1.5 as v union all select v from d"), ["Float64"]);
+    assert_eq!(
+        run("select x from (values (1.5), (cast('NaN' as double)), (null), (1)) as t(x) order by x").await,
+        ["x", "1.0", "1.5", "NaN", ""]
+    );
+    assert_eq!(
+        run("select id * 1.5 as w from t order by id").await,
+        ["w", "1.5", "3.0"],
+        "no double, no change"
+    );
+}
+
+#[tokio::test]
+async fn texts_become_uuids_and_uuids_texts() {
+    let id = "f79c3e09-677c-4bbd-a479-3f349cb785e7";
+    assert_eq!(
+        run(&format!("select cast(cast(upper('{id}') as uuid) as varchar) as u")).await,
+        ["u", id]
+    );
+    assert_eq!(run("select try_cast('x' as uuid) is null as u").await, ["u", "true"]);
+    assert_eq!(types(&format!("select cast('{id}' as uuid)")), ["FixedSizeBinary(16)"]);
 }
 
 /// The stack of a process's main thread, on which the command runs statements.

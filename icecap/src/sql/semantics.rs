@@ -1,0 +1,36 @@
+//! Trino's meaning of a planned query where DataFusion's differs.
+//!
+//! A pass over the logical plan, after the planner and before the optimiser: types are known, nothing has been
+//! converted yet.
+
+mod cast;
+mod doubles;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use icecap_table::Result;
+
+use super::error::from_datafusion;
+pub use cast::{CAST_FUNCTION, OwnCast};
+
+/// Gives every expression of the plan, its subqueries included, Trino's meaning. Names of outputs stay.
+pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        let node = doubles::of_inputs(node)?;
+        let schema = merge_schema(&node.inputs());
+        let names = NamePreserver::new(&node);
+        let rewritten = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let rewritten = expr.transform_up(|expr| {
+                let expr = cast::of_expr(expr, &schema)?;
+                Ok(Transformed::yes(doubles::of_expr(expr, &schema)))
+            })?;
+            Ok(rewritten.update_data(|expr| name.restore(expr)))
+        })?;
+        rewritten.map_data(LogicalPlan::recompute_schema).map(|node| Transformed::yes(node.data))
+    })
+    .map(|rewritten| rewritten.data)
+    .map_err(from_datafusion)
+}
