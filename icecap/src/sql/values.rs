@@ -10,7 +10,8 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::ExprSchemable;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType as SqlType, Expr, Ident, ObjectName, Query, SetExpr, Value, Values, VisitMut, VisitorMut,
+    CastKind, DataType as SqlType, Expr, Ident, ObjectName, Query, SetExpr, Value, Values, VisitMut,
+    VisitorMut,
 };
 
 use super::plan::StatementContext;

@@ -17,6 +17,7 @@ pub mod error;
 pub mod expr;
 pub mod id;
 pub mod location;
+mod manifest;
 pub mod metadata;
 pub mod properties;
 pub mod scan;

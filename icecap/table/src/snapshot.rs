@@ -137,7 +137,7 @@ pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
         ManifestBuilder::new(request.document.metadata_folder(), request.uuid, snapshot_id, metadata);
     let mut new = Vec::new();
     for ((spec_id, content), files) in &added {
-        new.push(builder.added(&schema, *spec_id, *content, files.clone()).await?);
+        new.push(builder.added(&schema, *spec_id, *content, files.clone())?);
     }
     let filtered = filter::remove(storage, metadata, &mut builder, base, request.removed).await?;
 

@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use iceberg::spec::{
-    DataContentType, FormatVersion, Manifest, ManifestContentType, ManifestEntryRef, ManifestFile,
-    ManifestMetadata, ManifestStatus, SnapshotRef,
+    DataContentType, FormatVersion, ManifestContentType, ManifestEntry, ManifestFile, ManifestMetadata,
+    ManifestStatus, SnapshotRef,
 };
 
 use self::files::{Live, check_file, check_live};
 use crate::error::Result;
+use crate::manifest::Manifest;
 use crate::metadata::TableDocument;
 use crate::snapshot::{LiveEntry, load_entries, load_manifest_list};
 use crate::storage::Storage;
@@ -67,7 +68,7 @@ struct Check<'a> {
 
 /// A manifest's entries as they are stored, its header, and its live entries with what they inherit.
 struct Parsed {
-    entries: Vec<ManifestEntryRef>,
+    entries: Vec<ManifestEntry>,
     header: ManifestMetadata,
     live: Vec<LiveEntry>,
 }
@@ -129,7 +130,7 @@ impl Check<'_> {
             return Ok(Arc::clone(parsed));
         }
         let bytes = self.storage.read(name).await?;
-        let (entries, header) = Manifest::parse_avro(&bytes)?.into_parts();
+        let Manifest { entries, header } = Manifest::parse(&bytes, name)?;
         let (live, _) = load_entries(self.storage, manifest).await?;
         let parsed = Arc::new(Parsed { entries, header, live });
         self.manifests.insert(name.clone(), Arc::clone(&parsed));

@@ -234,7 +234,9 @@ async fn a_decimal_beside_a_double_is_a_double() {
     assert_eq!(run("select v from d where v in (0.1, 7.5)").await, ["v", "0.1"]);
     assert_eq!(run("select v * 2.0 as w from d where v < 1.0").await, ["w", "0.2"]);
     assert_eq!(
-        types("select v + 1.5, 2.5 * v, v > 1.5, case when v <= 0.5 then v else 1.5 end, coalesce(v, 2.5) from d"),
+        types(
+            "select v + 1.5, 2.5 * v, v > 1.5, case when v <= 0.5 then v else 1.5 end, coalesce(v, 2.5) from d"
+        ),
         ["Float64", "Float64", "Boolean", "Float64", "Float64"]
     );
     assert_eq!(
@@ -267,10 +269,7 @@ async fn a_decimal_beside_a_double_is_a_double() {
 #[tokio::test]
 async fn texts_become_uuids_and_uuids_texts() {
     let id = "f79c3e09-677c-4bbd-a479-3f349cb785e7";
-    assert_eq!(
-        run(&format!("select cast(cast(upper('{id}') as uuid) as varchar) as u")).await,
-        ["u", id]
-    );
+    assert_eq!(run(&format!("select cast(cast(upper('{id}') as uuid) as varchar) as u")).await, ["u", id]);
     assert_eq!(run("select try_cast('x' as uuid) is null as u").await, ["u", "true"]);
     assert_eq!(types(&format!("select cast('{id}' as uuid)")), ["FixedSizeBinary(16)"]);
 }

@@ -130,11 +130,10 @@ pub(super) fn of_inputs(node: LogicalPlan) -> Result<LogicalPlan> {
             let on = on
                 .iter()
                 .map(|(one, other)| {
-                    let types: Vec<DataType> =
-                        [one.get_type(left.schema()), other.get_type(right.schema())]
-                            .into_iter()
-                            .filter_map(Result::ok)
-                            .collect();
+                    let types: Vec<DataType> = [one.get_type(left.schema()), other.get_type(right.schema())]
+                        .into_iter()
+                        .filter_map(Result::ok)
+                        .collect();
                     match (float_beside_decimal(&types), types.as_slice()) {
                         (Some(float), [first, _]) if first.is_decimal() => {
                             (cast(one.clone(), float), other.clone())

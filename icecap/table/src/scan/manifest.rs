@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, Datum, Manifest, ManifestContentType, ManifestEntry,
-    ManifestFile, ManifestStatus, PartitionSpec,
+    DataContentType, DataFile, DataFileFormat, Datum, ManifestContentType, ManifestEntry, ManifestFile,
+    ManifestStatus, PartitionSpec,
 };
 
 use super::plan::MetricsKept;
 use super::{ScanFile, ScanPlan};
-use crate::avro;
 use crate::error::{Error, Result};
 use crate::expr::{FileMetrics, Judge, ListedFile};
+use crate::manifest::Manifest;
 
 /// What a manifest's entries are judged by.
 pub(super) struct Context {
@@ -28,15 +28,15 @@ pub(super) struct Context {
 /// that cannot be read truly.
 pub(super) fn plan_manifest(listed: &ManifestFile, bytes: &[u8], context: &Context) -> Result<ScanPlan> {
     let corrupt = |what: String| Error::corrupt(what).with("manifest", listed.manifest_path.clone());
-    let manifest = avro::parse(bytes, "manifest", &listed.manifest_path, Manifest::parse_avro)?;
-    if *manifest.metadata().content() != ManifestContentType::Data {
+    let Manifest { entries, header } = Manifest::parse(bytes, &listed.manifest_path)?;
+    if *header.content() != ManifestContentType::Data {
         return Err(corrupt("manifest list calls a manifest of delete files one of data files".into()));
     }
     let spec_id = listed.partition_spec_id;
     let spec = context.specs.get(&spec_id).ok_or_else(|| {
         corrupt(format!("manifest is of partition spec {spec_id}, which the table does not have"))
     })?;
-    let own = manifest.metadata().partition_spec().fields();
+    let own = header.partition_spec().fields();
     let same = own.len() == spec.fields().len()
         && own
             .iter()
@@ -49,7 +49,7 @@ pub(super) fn plan_manifest(listed: &ManifestFile, bytes: &[u8], context: &Conte
     }
     let mut plan = ScanPlan { filter_is_exact: true, ..ScanPlan::default() };
     let mut row_ids = RowIds { next: listed.first_row_id };
-    for entry in manifest.entries() {
+    for entry in &entries {
         if entry.status == ManifestStatus::Deleted {
             continue;
         }

@@ -76,7 +76,7 @@ pub(super) async fn remove(
             wanted.remove(&key(&entry.file));
             filtered.removed.push((manifest.partition_spec_id, entry.file.clone()));
         }
-        filtered.manifests.push(rewrite(metadata, builder, &manifest, header, kept, gone).await?);
+        filtered.manifests.push(rewrite(metadata, builder, &manifest, header, kept, gone)?);
     }
     match wanted.into_iter().next() {
         None => Ok(filtered),
@@ -99,7 +99,7 @@ fn key(file: &DataFile) -> RemovedFile {
 
 /// The manifest without `gone`: those become DELETED entries, the others EXISTING ones, each with the
 /// sequence numbers and the first row id that it had. Older DELETED entries are dropped.
-async fn rewrite(
+fn rewrite(
     metadata: &TableMetadata,
     builder: &mut ManifestBuilder<'_>,
     manifest: &ManifestFile,
@@ -111,22 +111,16 @@ async fn rewrite(
     let with_row_id = |entry: &LiveEntry| if is_v3 { own_row_id(entry) } else { Ok(entry.file.clone()) };
     let kept = kept.iter().map(|entry| Ok((with_row_id(entry)?, entry))).collect::<Result<Vec<_>>>()?;
     let gone = gone.iter().map(|entry| Ok((with_row_id(entry)?, entry))).collect::<Result<Vec<_>>>()?;
-    let mut written = builder
-        .write(header.schema, header.partition_spec, manifest.content, |writer| {
-            for (file, entry) in kept {
-                writer.add_existing_file(
-                    file,
-                    entry.snapshot_id,
-                    entry.sequence_number,
-                    entry.file_sequence_number,
-                )?;
-            }
-            for (file, entry) in gone {
-                writer.add_delete_file(file, entry.sequence_number, entry.file_sequence_number)?;
-            }
-            Ok(())
-        })
-        .await?;
+    let mut written = builder.write(&header.schema, &header.partition_spec, manifest.content, |encoder| {
+        for (file, entry) in &kept {
+            let (number, file_number) = (entry.sequence_number, entry.file_sequence_number);
+            encoder.existing(file, entry.snapshot_id, number, file_number)?;
+        }
+        for (file, entry) in &gone {
+            encoder.deleted(file, entry.sequence_number, entry.file_sequence_number)?;
+        }
+        Ok(())
+    })?;
     // Every entry has its own row id now; keeping the manifest's saves handing out a range for nothing.
     written.first_row_id = manifest.first_row_id;
     Ok(written)

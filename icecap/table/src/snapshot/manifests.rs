@@ -4,11 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use iceberg::io::{FileWrite, MemoryStorage, OutputFile, Storage as _};
+use iceberg::io::FileWrite;
 use iceberg::spec::{
-    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestFile, ManifestList, ManifestListWriter,
-    ManifestMetadata, ManifestStatus, ManifestWriter, ManifestWriterBuilder, PartitionSpec, SchemaRef,
-    Snapshot, TableMetadata,
+    DataFile, FormatVersion, ManifestContentType, ManifestFile, ManifestList, ManifestListWriter,
+    ManifestMetadata, ManifestStatus, PartitionSpec, SchemaRef, Snapshot, TableMetadata,
 };
 use uuid::Uuid;
 
@@ -16,6 +15,7 @@ use super::ManifestOrder;
 use crate::avro;
 use crate::error::{Error, ErrorKind, Result};
 use crate::location::join;
+use crate::manifest::{Manifest, ManifestEncoder};
 use crate::storage::Storage;
 
 /// The largest manifest or manifest list that is read, in bytes.
@@ -75,8 +75,7 @@ pub async fn load_entries(
         );
     }
     let bytes = storage.read_at_most(location, MANIFEST_MAX_BYTES).await.map_err(|e| missing(e, location))?;
-    let parsed = avro::parse(&bytes, "manifest", location, Manifest::parse_avro)?;
-    let (entries, metadata) = parsed.into_parts();
+    let Manifest { entries, header } = Manifest::parse(&bytes, location)?;
     let mut next_row_id = manifest.first_row_id.and_then(|id| i64::try_from(id).ok());
     let mut live = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -107,7 +106,7 @@ pub async fn load_entries(
             first_row_id,
         });
     }
-    Ok((live, metadata))
+    Ok((live, header))
 }
 
 fn missing(error: Error, location: &str) -> Error {
@@ -141,7 +140,7 @@ impl<'a> ManifestBuilder<'a> {
     }
 
     /// A manifest of added files. Snapshot id set; sequence numbers and row ids are inherited.
-    pub(super) async fn added(
+    pub(super) fn added(
         &mut self,
         schema: &SchemaRef,
         spec_id: i32,
@@ -153,41 +152,26 @@ impl<'a> ManifestBuilder<'a> {
             .partition_spec_by_id(spec_id)
             .ok_or_else(|| Error::invalid(format!("the table has no partition spec {spec_id}")))?;
         let spec = PartitionSpec::clone(spec);
-        self.write(schema.clone(), spec, content.into(), |writer| {
-            // A negative number means "not assigned".
-            files.into_iter().try_for_each(|file| writer.add_file(file, -1))
+        self.write(schema, &spec, content.into(), |encoder| {
+            files.iter().try_for_each(|file| encoder.added(file))
         })
-        .await
     }
 
     /// Any manifest; `fill` adds its entries.
-    pub(super) async fn write(
+    pub(super) fn write(
         &mut self,
-        schema: SchemaRef,
-        spec: PartitionSpec,
+        schema: &SchemaRef,
+        spec: &PartitionSpec,
         content: ManifestContentType,
-        fill: impl FnOnce(&mut ManifestWriter) -> iceberg::Result<()>,
+        fill: impl FnOnce(&mut ManifestEncoder) -> Result<()>,
     ) -> Result<ManifestFile> {
         let location =
             join(&self.folder, &format!("{}-m{}.avro", self.uuid.hyphenated(), self.objects.len()));
-        let memory = MemoryStorage::new();
-        let output = OutputFile::new(Arc::new(memory.clone()), location.clone());
-        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec);
-        let is_v3 = self.metadata.format_version() >= FormatVersion::V3;
-        let mut writer = match (is_v3, content) {
-            (false, ManifestContentType::Data) => builder.build_v2_data(),
-            (false, ManifestContentType::Deletes) => builder.build_v2_deletes(),
-            (true, ManifestContentType::Data) => builder.build_v3_data(),
-            (true, ManifestContentType::Deletes) => builder.build_v3_deletes(),
-        };
-        let cannot = |e| Error::invalid("manifest cannot be written").with_source(e);
-        fill(&mut writer).map_err(cannot)?;
-        let manifest = writer.write_manifest_file().await.map_err(cannot)?;
-        let bytes = memory
-            .read(&location)
-            .await
-            .map_err(|e| Error::bug("encoded manifest is lost").with_source(e))?;
-        self.objects.push((location, bytes));
+        let version = self.metadata.format_version();
+        let mut encoder = ManifestEncoder::new(version, content, self.snapshot_id, schema, spec, self.uuid)?;
+        fill(&mut encoder)?;
+        let (bytes, manifest) = encoder.finish(location.clone())?;
+        self.objects.push((location, bytes.into()));
         Ok(manifest)
     }
 
