@@ -26,7 +26,7 @@ class Engine:
         return {"version": duckdb.__version__}
 
     def read(self, metadata_location, columns=None, snapshot_id=None):
-        with open(metadata_location.removeprefix("file://"), "rb") as file:
+        with open(metadata_location.removeprefix("file://").removeprefix("file:"), "rb") as file:
             metadata = json.load(file)
         at = f", snapshot_from_id = {int(snapshot_id)}" if snapshot_id is not None else ""
         chosen = ", ".join('"' + c.replace('"', '""') + '"' for c in columns) if columns else "*"

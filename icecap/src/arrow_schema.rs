@@ -13,6 +13,11 @@ use icecap_table::{Error, Result};
 /// The metadata key of a field id, as Parquet's Arrow integration spells it.
 pub const FIELD_ID: &str = "PARQUET:field_id";
 
+/// The metadata key of an extension type, and the name of Arrow's type of UUIDs: 16 bytes otherwise.
+pub const EXTENSION: &str = "ARROW:extension:name";
+/// See [`EXTENSION`].
+pub const UUID_EXTENSION: &str = "arrow.uuid";
+
 /// The time zone of every `timestamptz` column.
 pub const UTC: &str = "UTC";
 
@@ -34,8 +39,11 @@ fn arrow_fields(fields: &StructType) -> Result<Fields> {
 /// `Unsupported` for a type without an Arrow counterpart.
 pub fn arrow_field(field: &NestedField) -> Result<Field> {
     let data_type = arrow_type(&field.field_type)?;
-    Ok(Field::new(&field.name, data_type, !field.required)
-        .with_metadata(HashMap::from([(FIELD_ID.to_owned(), field.id.to_string())])))
+    let mut metadata = HashMap::from([(FIELD_ID.to_owned(), field.id.to_string())]);
+    if *field.field_type == Type::Primitive(PrimitiveType::Uuid) {
+        metadata.insert(EXTENSION.to_owned(), UUID_EXTENSION.to_owned());
+    }
+    Ok(Field::new(&field.name, data_type, !field.required).with_metadata(metadata))
 }
 
 /// The Arrow type of an Iceberg type.
@@ -136,7 +144,7 @@ pub fn iceberg_type(data_type: &DataType, next_id: &mut i32) -> Result<Type> {
         | DataType::LargeListView(element)
         | DataType::FixedSizeList(element, _) => {
             let id = draw();
-            let element_type = iceberg_type(element.data_type(), next_id)?;
+            let element_type = type_of(element, next_id)?;
             let element = NestedField::list_element(id, element_type, !element.is_nullable());
             Ok(Type::List(ListType::new(Arc::new(element))))
         }
@@ -148,8 +156,8 @@ pub fn iceberg_type(data_type: &DataType, next_id: &mut i32) -> Result<Type> {
                 return Err(Error::bug("an Arrow map's entries are not pairs"));
             };
             let (key_id, value_id) = (draw(), draw());
-            let key_type = iceberg_type(key.data_type(), next_id)?;
-            let value_type = iceberg_type(value.data_type(), next_id)?;
+            let key_type = type_of(key, next_id)?;
+            let value_type = type_of(value, next_id)?;
             Ok(Type::Map(MapType::new(
                 Arc::new(NestedField::map_key_element(key_id, key_type)),
                 Arc::new(NestedField::map_value_element(value_id, value_type, !value.is_nullable())),
@@ -159,6 +167,16 @@ pub fn iceberg_type(data_type: &DataType, next_id: &mut i32) -> Result<Type> {
         other => Err(Error::unsupported(format!(
             "a column of type {other} cannot be stored in an Iceberg table: cast it in the query"
         ))),
+    }
+}
+
+/// The Iceberg type that stores an Arrow field: [`iceberg_type`], and UUIDs, which only a field can say.
+fn type_of(field: &Field, next_id: &mut i32) -> Result<Type> {
+    match field.data_type() {
+        DataType::FixedSizeBinary(16) if field.extension_type_name() == Some(UUID_EXTENSION) => {
+            Ok(Type::Primitive(PrimitiveType::Uuid))
+        }
+        other => iceberg_type(other, next_id),
     }
 }
 
@@ -177,8 +195,7 @@ pub fn iceberg_fields(fields: &Fields, next_id: &mut i32) -> Result<Vec<Arc<Nest
     ids.into_iter()
         .zip(fields)
         .map(|(id, field)| {
-            let ty = iceberg_type(field.data_type(), next_id)
-                .map_err(|error| error.with("column", field.name().clone()))?;
+            let ty = type_of(field, next_id).map_err(|error| error.with("column", field.name().clone()))?;
             Ok(Arc::new(NestedField::new(id, field.name(), ty, !field.is_nullable())))
         })
         .collect()
@@ -237,10 +254,16 @@ mod tests {
             let ty = Type::Primitive(ty);
             assert_eq!(iceberg_type(&arrow_type(&ty).unwrap(), &mut 0).unwrap(), ty);
         }
-        // Arrow knows no UUID; nanoseconds are stored as microseconds.
+        // Nanoseconds are stored as microseconds; only a field tells a UUID from other bytes.
         let ns = arrow_type(&Type::Primitive(T::TimestamptzNs)).unwrap();
         assert_eq!(iceberg_type(&ns, &mut 0).unwrap(), Type::Primitive(T::Timestamptz));
-        assert_eq!(arrow_type(&Type::Primitive(T::Uuid)).unwrap(), DataType::FixedSizeBinary(16));
+        let list = ListType::new(NestedField::list_element(2, Type::Primitive(T::Uuid), false).into());
+        let fields = [primitive(1, "u", T::Uuid), NestedField::optional(2, "l", Type::List(list)).into()];
+        let arrow = arrow_fields(&StructType::new(fields.to_vec())).unwrap();
+        assert_eq!(arrow[0].data_type(), &DataType::FixedSizeBinary(16));
+        let back = iceberg_fields(&arrow, &mut 0).unwrap();
+        assert_eq!(*back[0].field_type, Type::Primitive(T::Uuid));
+        assert_eq!(back[1].field_type.to_string(), "list<uuid>");
     }
 
     #[test]

@@ -199,7 +199,9 @@ impl Warehouse {
 /// # Errors
 /// When it cannot be read or is no JSON.
 pub fn read_metadata(location: &str) -> Result<Value> {
-    let path = location.strip_prefix("file://").unwrap_or(location);
+    // Spark writes `file:/…`, everyone else `file:///…`.
+    let path =
+        location.strip_prefix("file://").or_else(|| location.strip_prefix("file:")).unwrap_or(location);
     let bytes = std::fs::read(path).map_err(|error| Failure::from(error).at(location))?;
     serde_json::from_slice(&bytes).map_err(|error| Failure::from(error).at(location))
 }

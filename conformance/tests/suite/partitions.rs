@@ -1,6 +1,7 @@
 //! Every transform on every type it applies to, NULL partitions included.
 
 use icecap_conformance::matrix::{PartitionCase, exclusion, partition_cases};
+use icecap_conformance::reader::Foreign;
 use icecap_conformance::stack::{Warehouse, read_metadata};
 
 use crate::compare::{everyone_reads, manifests_tell_the_truth};
@@ -24,9 +25,13 @@ fn write_and_compare(format_version: u8) {
             let location = warehouse.metadata_location(&table).unwrap();
             let metadata = read_metadata(&location).unwrap();
             assert_eq!(metadata["partition-specs"][0]["fields"][0]["transform"], case.transform.as_str());
-            everyone_reads(&warehouse, &table, &case.of.rows(), |foreign| exclusion(foreign, case.of.name));
-            let values = manifests_tell_the_truth(&warehouse, &table);
-            assert_eq!(values as usize, case.of.values.len() + 1, "a partition value for each row");
+            everyone_reads(&warehouse, &table, &case.of.rows(), |foreign| {
+                exclusion(foreign, &case.name).or_else(|| exclusion(foreign, case.of.name))
+            });
+            if exclusion(Foreign::PyIceberg, &case.name).is_none() {
+                let values = manifests_tell_the_truth(&warehouse, &table);
+                assert_eq!(values as usize, case.of.values.len() + 1, "a partition value for each row");
+            }
             every_value_is_found(&warehouse, case);
         });
         if compared.is_err() {

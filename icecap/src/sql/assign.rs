@@ -156,7 +156,7 @@ pub fn schema_of_query(plan: &LogicalPlan) -> Result<Schema> {
         .schema()
         .fields()
         .iter()
-        .map(|field| Field::new(field.name(), optional(field.data_type()), true))
+        .map(|field| field.as_ref().clone().with_data_type(optional(field.data_type())).with_nullable(true))
         .collect();
     Schema::builder()
         .with_fields(iceberg_fields(&optional, &mut 0)?)
@@ -167,7 +167,7 @@ pub fn schema_of_query(plan: &LogicalPlan) -> Result<Schema> {
 /// The type with everything in it optional, but the keys of maps.
 fn optional(data_type: &DataType) -> DataType {
     let inner = |field: &Field, nullable: bool| {
-        Arc::new(Field::new(field.name(), optional(field.data_type()), nullable))
+        Arc::new(field.clone().with_data_type(optional(field.data_type())).with_nullable(nullable))
     };
     match data_type {
         DataType::List(field)

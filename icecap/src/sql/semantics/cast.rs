@@ -1,17 +1,21 @@
 //! `icecap_cast`: the explicit casts that Arrow has not, or has with another meaning.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringBuilder};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use icecap_table::{Error, Result};
 use uuid::Uuid;
+
+use crate::arrow_schema::{EXTENSION, UUID_EXTENSION};
 
 /// The function's name, in plans and on the wire.
 pub const CAST_FUNCTION: &str = "icecap_cast";
@@ -134,6 +138,17 @@ impl ScalarUDFImpl for OwnCast {
             Kind::TextToUuid => UUID,
             Kind::UuidToText => DataType::Utf8,
         })
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        let nullable = self.lenient || arguments.arg_fields.iter().any(|field| field.is_nullable());
+        let field = Field::new(CAST_FUNCTION, self.return_type(&[])?, nullable);
+        Ok(Arc::new(match self.kind {
+            Kind::TextToUuid => {
+                field.with_metadata(HashMap::from([(EXTENSION.to_owned(), UUID_EXTENSION.to_owned())]))
+            }
+            Kind::UuidToText => field,
+        }))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
