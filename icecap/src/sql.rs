@@ -10,6 +10,7 @@ mod depth;
 mod dialect;
 mod error;
 mod functions;
+mod hidden;
 pub mod names;
 mod parse;
 pub mod plan;
@@ -28,5 +29,6 @@ pub use ast::{
     TableUseKind, Value, VersionSpec,
 };
 pub use error::from_datafusion;
+pub use hidden::{HIDDEN_COLUMNS, mentions_hidden};
 pub use parse::{parse_script, parse_statement};
 pub use script::{MAX_STATEMENT_BYTES, StatementText, split_script};

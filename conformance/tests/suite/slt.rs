@@ -21,6 +21,7 @@ files!(
     ctas,
     describe,
     drop_table,
+    hidden,
     insert,
     names,
     namespace,

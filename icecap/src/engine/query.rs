@@ -19,7 +19,7 @@ use crate::scan::IcebergTable;
 use crate::source;
 use crate::sql::plan::StatementContext;
 use crate::sql::resolve::resolve_tables;
-use crate::sql::{TableUse, TableUseKind};
+use crate::sql::{TableUse, TableUseKind, mentions_hidden};
 use crate::{Error, Result};
 
 impl Run {
@@ -45,21 +45,23 @@ impl Run {
     pub(super) async fn logical_plan(&self, query: &Query) -> Result<LogicalPlan> {
         let mut query = query.clone();
         let mut sources: HashMap<TableReference, Arc<dyn TableSource>> = HashMap::new();
+        let shows_hidden = mentions_hidden(&query);
         for table_use in resolve_tables(&mut query)? {
-            let provider = self.provider(&table_use).await?;
+            let provider = self.provider(&table_use, shows_hidden).await?;
             sources.insert(table_use.reference, provider_as_source(provider));
         }
         StatementContext::new(&self.parts.planner, sources).plan_query(query)
     }
 
-    async fn provider(&self, table_use: &TableUse) -> Result<Arc<dyn TableProvider>> {
+    async fn provider(&self, table_use: &TableUse, shows_hidden: bool) -> Result<Arc<dyn TableProvider>> {
         match &table_use.kind {
             TableUseKind::Table { version: Some(_), name } => {
                 Err(Error::unsupported(format!("time travel is not supported yet (table {name})")))
             }
             TableUseKind::Table { name, version: None } => {
                 let loaded = self.parts.load(name).await?;
-                Ok(Arc::new(IcebergTable::new(loaded, self.parts.storage.clone(), None)?))
+                let table = IcebergTable::new(loaded, self.parts.storage.clone(), None)?;
+                Ok(Arc::new(table.with_metadata_columns(shows_hidden)))
             }
             TableUseKind::Function { name, args } => {
                 source::table_function(name, args, &self.parts.sources).await

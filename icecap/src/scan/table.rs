@@ -19,7 +19,7 @@ use icecap_table::scan::{ScanFile, ScanRequest};
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
-use super::exec::{IcecapScanExec, full_schema};
+use super::exec::{FILE_COLUMN, IcecapScanExec, POS_COLUMN, full_schema};
 use super::message::{DataFile, ScanInput};
 use super::predicate::{is_expressible, predicate_of};
 use super::split::slices;
@@ -97,10 +97,12 @@ impl IcebergTable {
         })
     }
 
-    /// The same table with `_file` and `_pos` as its last columns (or without them again).
+    /// The same table with `_file` and `_pos` as its last columns (or without them again). A table with a column
+    /// of its own of such a name stays as it is.
     #[must_use]
     pub fn with_metadata_columns(mut self, shown: bool) -> Self {
-        self.metadata_columns = shown;
+        let own = |name| self.table_schema.field_by_name_case_insensitive(name).is_some();
+        self.metadata_columns = shown && !own(FILE_COLUMN) && !own(POS_COLUMN);
         self
     }
 

@@ -24,11 +24,13 @@ use icecap_table::{Error, Result};
 
 use super::error::from_datafusion;
 use super::functions::own_function;
+use super::hidden::{self, HIDDEN_COLUMNS};
 use super::semantics;
 use super::spelling::{Position, Restored, Spelling};
 use super::twins::name_twins;
 use super::types::IcecapTypes;
 use super::values;
+use crate::arrow_schema::FIELD_ID;
 
 /// What one query is planned with: a session's functions, and the sources of the tables that it reads.
 pub struct StatementContext<'a> {
@@ -49,6 +51,7 @@ impl<'a> StatementContext<'a> {
     /// `Invalid` for a query that is wrong (an unknown column, types that do not fit), `Unsupported` for what is
     /// not done.
     pub fn plan_query(&self, mut query: Query) -> Result<LogicalPlan> {
+        hidden::hide(&mut query, &|reference| self.tables.get(reference).is_some_and(shows_hidden))?;
         let schemas: Vec<SchemaRef> = self.tables.values().map(|source| source.schema()).collect();
         let spelling = Spelling::of(&mut query, &schemas);
         let restored = spelling.rewrite(&mut query)?;
@@ -65,6 +68,14 @@ impl<'a> StatementContext<'a> {
             planner.sql_statement_to_plan(Statement::Query(Box::new(query))).map_err(from_datafusion)?;
         restore(semantics::apply(plan)?, &restored)
     }
+}
+
+/// Whether a source has the hidden columns in its schema: a table's own columns have field ids.
+fn shows_hidden(source: &Arc<dyn TableSource>) -> bool {
+    let schema = source.schema();
+    HIDDEN_COLUMNS
+        .iter()
+        .all(|name| schema.field_with_name(name).is_ok_and(|field| !field.metadata().contains_key(FIELD_ID)))
 }
 
 fn parser_options() -> ParserOptions {
