@@ -131,13 +131,13 @@ impl Plan {
         measure::run(&self.bench, self.python.as_os_str(), &all, &self.scratch)
     }
 
-    /// A folder of this name that does not exist yet.
-    fn fresh(&self, name: &str) -> Result<PathBuf> {
-        let folder = self.scratch.join(name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
-        Ok(folder)
+    /// A folder that does not exist yet. What runs leave stays until the end: a file system goes on paying for files
+    /// that were removed (ext4 without a journal looks for minutes at each of them before it gives its place away).
+    fn fresh(&self, name: &str) -> PathBuf {
+        (0u32..)
+            .map(|number| self.scratch.join(format!("{name}-{number}")))
+            .find(|folder| !folder.exists())
+            .unwrap_or_else(|| self.scratch.join(name))
     }
 }
 

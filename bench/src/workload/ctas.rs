@@ -40,7 +40,7 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Series>> {
 }
 
 fn icecap_run(plan: &Plan, source: &Path) -> Result<Run> {
-    let warehouse = plan.fresh("ctas")?;
+    let warehouse = plan.fresh("ctas");
     let source = text_of(source)?.replace('\'', "''");
     let sql = format!("CREATE TABLE lineitem AS SELECT * FROM read_parquet('{source}')");
     let finished = plan.icecap(&warehouse, &["--memory", &plan.memory, "-e", &sql])?;
@@ -48,7 +48,7 @@ fn icecap_run(plan: &Plan, source: &Path) -> Result<Run> {
 }
 
 fn peer_run(plan: &Plan, peer: Peer, source: &Path) -> Result<Run> {
-    let folder = plan.fresh("ctas")?;
+    let folder = plan.fresh("ctas");
     fs::create_dir_all(&folder)?;
     let finished = plan.peer(peer, &[source, &folder])?;
     finish(finished, &folder)
@@ -56,7 +56,6 @@ fn peer_run(plan: &Plan, peer: Peer, source: &Path) -> Result<Run> {
 
 fn finish(finished: Finished, folder: &Path) -> Result<Run> {
     let (data_bytes, data_files) = parquet_files(folder)?;
-    fs::remove_dir_all(folder)?;
     Ok(Run {
         usage: Some(finished.usage),
         data_bytes: Some(data_bytes),

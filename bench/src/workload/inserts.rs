@@ -16,12 +16,12 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Series>> {
 
     let (mut icecap, mut disk) = (Vec::new(), Vec::new());
     for repeat in 0..plan.repeats {
-        let folder = plan.fresh("yardstick")?;
+        let folder = plan.fresh("yardstick");
         fs::create_dir_all(&folder)?;
         let seconds = yardstick::run(&folder, plan.inserts)?;
         disk.push(Run { statement_seconds: seconds, ..Run::default() });
 
-        let warehouse = plan.fresh("inserts")?;
+        let warehouse = plan.fresh("inserts");
         let finished = plan.icecap(&warehouse, &["-f", text_of(&script)?])?;
         // All summaries but the last go to standard error.
         let mut seconds = told_seconds(&finished.stderr)?;

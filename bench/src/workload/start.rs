@@ -4,7 +4,7 @@ use super::{Plan, Run, Series, told_seconds};
 use crate::Result;
 
 pub(super) fn run(plan: &Plan) -> Result<Vec<Series>> {
-    let warehouse = plan.fresh("start")?;
+    let warehouse = plan.fresh("start");
     plan.icecap(&warehouse, &["-e", "CREATE TABLE t (id bigint, name string)"])?;
     let insert = || plan.icecap(&warehouse, &["-e", "INSERT INTO t VALUES (1, 'one')"]);
     // The first run reads the binary from the disk.
