@@ -7,8 +7,9 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{LogicalPlan, TableSource};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::sqlparser::ast::Query;
 use futures::StreamExt;
@@ -28,6 +29,7 @@ impl Run {
         let logical = self.logical_plan(query).await?;
         let physical = self.physical_plan(&logical).await?;
         let stream = execute_stream(physical, self.parts.executor.task_context()).map_err(from_datafusion)?;
+        let stream = in_own_task(stream);
         let schema = stream.schema();
         let rows = futures::stream::unfold((stream, self.clone()), |(mut stream, run)| async move {
             let next = run.limited(async { Ok(stream.next().await) }).await;
@@ -73,4 +75,23 @@ impl Run {
     pub(super) async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         self.parts.planner.create_physical_plan(logical).await.map_err(from_datafusion)
     }
+}
+
+/// Batches that wait for whoever reads them.
+const WAITING_BATCHES: usize = 2;
+
+/// Runs a stream in a task of its own. An operator that makes no pause (a join of one large batch) then holds up
+/// neither the time limit nor a cancellation.
+fn in_own_task(mut stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let mut builder = RecordBatchReceiverStream::builder(stream.schema(), WAITING_BATCHES);
+    let rows = builder.tx();
+    builder.spawn(async move {
+        while let Some(batch) = stream.next().await {
+            if rows.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    builder.build()
 }
