@@ -14,6 +14,7 @@ mod session;
 mod settings;
 mod summary;
 mod tables;
+mod verify;
 mod write;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use cancel::Cancel;
 pub use session::{Session, StatementResult};
 pub use settings::EngineSettings;
 pub use summary::{DoneSummary, WriteSummary};
+pub use verify::{METADATA_SUFFIX, VerifyReport};
 
 use crate::dispatch::{Executor, InProcess, InProcessSettings};
 use crate::source::SourcePolicy;

@@ -17,6 +17,7 @@ mod partitions;
 mod slt;
 mod survival;
 mod types;
+mod verify;
 
 use icecap_conformance::reader::{Foreign, Reader, Readers};
 

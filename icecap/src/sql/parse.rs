@@ -8,7 +8,7 @@ mod tests;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use icecap_table::{Error, Result};
 
-use super::ast::{Insert, ParsedStatement, Statement};
+use super::ast::{Insert, Name, ParsedStatement, Statement};
 use super::cursor::{Cursor, Tokens};
 use super::depth::check_depth;
 use super::script::{StatementText, split_script};
@@ -31,6 +31,18 @@ pub fn parse_statement(text: &StatementText<'_>) -> Result<ParsedStatement> {
     check_depth(&tokens.list, tokens.origin())?;
     let statement = statement(&mut tokens.cursor())?;
     Ok(ParsedStatement { text: text.text.to_owned(), statement })
+}
+
+/// Parses the dotted name of a table, as a command takes it.
+///
+/// # Errors
+/// `Invalid` when it is none.
+pub fn parse_name(text: &str) -> Result<Name> {
+    let tokens = Tokens::of(text)?;
+    let mut cursor = tokens.cursor();
+    let name = cursor.name("the name of a table")?;
+    cursor.expect_end()?;
+    Ok(name)
 }
 
 /// Statements that are known and not done yet, by their first words.

@@ -24,7 +24,9 @@ pub(super) struct Counts {
 
 impl Counts {
     fn count(&mut self, file: &DataFile) {
-        self.bytes = self.bytes.saturating_add(file.file_size_in_bytes());
+        // Of a Puffin file with several deletion vectors only the own one counts, as in Iceberg Java.
+        let own = file.content_size_in_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+        self.bytes = self.bytes.saturating_add(own.unwrap_or(file.file_size_in_bytes()));
         let rows = file.record_count();
         match file.content_type() {
             DataContentType::Data => {
