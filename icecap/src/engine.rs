@@ -14,6 +14,7 @@ mod session;
 mod settings;
 mod summary;
 mod tables;
+mod version;
 mod write;
 
 use std::sync::Arc;

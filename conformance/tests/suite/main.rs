@@ -16,6 +16,7 @@ mod interop;
 mod partitions;
 mod slt;
 mod survival;
+mod travel;
 mod types;
 
 use icecap_conformance::reader::{Foreign, Reader, Readers};

@@ -29,6 +29,7 @@ files!(
     read_parquet,
     select,
     show,
+    time_travel,
     types,
 );
 

@@ -61,6 +61,7 @@ impl Session {
             ordinal,
             cancel: cancel.clone(),
             started: Instant::now(),
+            started_ms: self.parts.clock.now_ms(),
         };
         match &statement.statement {
             Statement::CreateTable(create) => run.create_table(create).await,
@@ -79,6 +80,8 @@ pub(super) struct Run {
     pub(super) ordinal: u32,
     pub(super) cancel: Cancel,
     pub(super) started: Instant,
+    /// The statement's `current_timestamp`.
+    pub(super) started_ms: i64,
 }
 
 impl Run {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use datafusion::common::TableReference;
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{Expr, Query};
 use icecap_table::iceberg::spec::{Transform, Type};
 
 /// One statement of a script.
@@ -185,10 +185,10 @@ pub enum TableUseKind {
 pub enum VersionSpec {
     /// A snapshot id.
     Snapshot(i64),
-    /// A branch or tag.
+    /// A branch or tag; where there is none of that name, a snapshot id in quotes.
     Reference(String),
-    /// The state at a time, in microseconds since 1970 in UTC.
-    TimestampMicros(i64),
+    /// The state at a time: an expression without columns.
+    Time(Box<Expr>),
 }
 
 /// A constant argument of a table function.
