@@ -7,6 +7,7 @@
 mod cancel;
 mod create;
 mod describe;
+mod explain;
 mod insert;
 mod query;
 mod resolve;

@@ -9,6 +9,7 @@
 mod adapter;
 mod exec;
 mod identify;
+mod log;
 mod message;
 pub(crate) mod parquet;
 mod predicate;
@@ -20,6 +21,7 @@ mod table;
 mod value;
 
 pub use exec::{FILE_COLUMN, IcecapScanExec, POS_COLUMN, full_schema};
+pub use log::{PlannedScan, ScanLog};
 pub(crate) use message::ScanMessage;
 pub use message::{DataFile, FileSlice, ScanInput};
 pub use predicate::predicate_of;

@@ -10,6 +10,7 @@
 mod compare;
 mod concurrency;
 mod crash;
+mod explain;
 mod figures;
 mod harness;
 mod interop;

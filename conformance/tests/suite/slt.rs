@@ -21,6 +21,7 @@ files!(
     ctas,
     describe,
     drop_table,
+    explain,
     hidden,
     insert,
     names,

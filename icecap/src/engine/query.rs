@@ -67,7 +67,8 @@ impl Run {
                         IcebergTable::with_schema(loaded, storage, snapshot, schema)?
                     }
                 };
-                Ok(Arc::new(table.with_metadata_columns(shows_hidden)))
+                let table = table.with_metadata_columns(shows_hidden).with_log(self.scans.clone());
+                Ok(Arc::new(table))
             }
             TableUseKind::Function { name, args } => {
                 source::table_function(name, args, &self.parts.sources).await
@@ -90,7 +91,7 @@ const WAITING_BATCHES: usize = 2;
 
 /// Runs a stream in a task of its own. An operator that makes no pause (a join of one large batch) then holds up
 /// neither the time limit nor a cancellation.
-fn in_own_task(mut stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+pub(super) fn in_own_task(mut stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
     let mut builder = RecordBatchReceiverStream::builder(stream.schema(), WAITING_BATCHES);
     let rows = builder.tx();
     builder.spawn(async move {

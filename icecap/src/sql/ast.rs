@@ -68,6 +68,13 @@ pub enum Statement {
         /// Which names: see [`matches_pattern`](crate::sql::names::matches_pattern).
         pattern: Option<String>,
     },
+    /// `EXPLAIN [ANALYZE]` of a query, an `INSERT` or a CTAS.
+    Explain {
+        /// Whether the statement is run: a write then takes effect.
+        analyze: bool,
+        /// The statement.
+        statement: Box<Statement>,
+    },
     /// `{DESCRIBE | DESC} [TABLE | EXTENDED | FORMATTED] name`.
     Describe {
         /// The table.
@@ -75,6 +82,24 @@ pub enum Statement {
         /// Whether properties are asked for too (`EXTENDED` or `FORMATTED`).
         extended: bool,
     },
+}
+
+impl Statement {
+    /// Whether running it may change something.
+    pub fn may_write(&self) -> bool {
+        match self {
+            Self::Query(_)
+            | Self::ShowTables { .. }
+            | Self::ShowNamespaces { .. }
+            | Self::Describe { .. } => false,
+            Self::Explain { analyze, statement } => *analyze && statement.may_write(),
+            Self::CreateTable(_)
+            | Self::DropTable { .. }
+            | Self::CreateNamespace { .. }
+            | Self::DropNamespace { .. }
+            | Self::Insert(_) => true,
+        }
+    }
 }
 
 /// A dotted name as it was written, of one part or more.

@@ -45,8 +45,6 @@ const NOT_YET: &[&[&str]] = &[
     &["OPTIMIZE"],
     &["VACUUM"],
     &["CALL"],
-    &["EXPLAIN", "ANALYZE"],
-    &["EXPLAIN"],
     &["CREATE", "VIEW"],
     &["CREATE", "OR", "REPLACE", "VIEW"],
     &["CREATE", "OR", "REPLACE", "TABLE"],
@@ -130,6 +128,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     if cursor.take(&["INSERT", "INTO"]) {
         return insert(cursor);
+    }
+    if cursor.take(&["EXPLAIN"]) {
+        return explain(cursor);
     }
     if cursor.take(&["SHOW", "TABLES"]) {
         let namespace = if cursor.take_any(&["IN", "FROM"]) {
@@ -226,6 +227,35 @@ fn describe(cursor: &mut Cursor<'_>) -> Result<Statement> {
     let name = cursor.name("the name of a table")?;
     cursor.expect_end()?;
     Ok(Statement::Describe { name, extended })
+}
+
+/// What follows `EXPLAIN`.
+fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    let refused = |cursor: &Cursor<'_>, what: &str| {
+        Err(Error::unsupported(format!("{}: EXPLAIN {what} is not supported yet", cursor.place())))
+    };
+    let analyze = cursor.take(&["ANALYZE"]);
+    for option in ["VERBOSE", "EXTENDED", "FORMATTED", "COST", "CODEGEN", "LOGICAL", "DISTRIBUTED"] {
+        if cursor.is_keyword(option) {
+            return refused(cursor, option);
+        }
+    }
+    if matches!(cursor.peek(), Some(Token::LParen))
+        && ["TYPE", "FORMAT"].iter().any(|word| cursor.is_keyword_at(1, word))
+    {
+        return refused(cursor, "(…)");
+    }
+    let here = cursor.clone();
+    if cursor.is_keyword("EXPLAIN") {
+        return Err(cursor.expected("a query, INSERT INTO or CREATE TABLE … AS"));
+    }
+    let statement = statement(cursor)?;
+    match &statement {
+        Statement::Query(_) | Statement::Insert(_) => {}
+        Statement::CreateTable(create) if create.query.is_some() => {}
+        _ => return refused(&here, "of a statement that is no query, INSERT or CREATE TABLE … AS"),
+    }
+    Ok(Statement::Explain { analyze, statement: Box::new(statement) })
 }
 
 fn insert(cursor: &mut Cursor<'_>) -> Result<Statement> {

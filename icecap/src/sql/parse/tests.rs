@@ -324,7 +324,12 @@ fn what_is_not_done_is_named() {
     for (sql, expected) in [
         ("MERGE INTO t USING u ON a = b", "line 1:1: MERGE is not supported yet"),
         ("insert overwrite t select 1", "line 1:1: INSERT OVERWRITE is not supported yet"),
-        ("explain select 1", "line 1:1: EXPLAIN is not supported yet"),
+        ("explain (type logical) select 1", "line 1:9: EXPLAIN (…) is not supported yet"),
+        ("explain verbose select 1", "line 1:9: EXPLAIN VERBOSE is not supported yet"),
+        (
+            "explain analyze drop table t",
+            "line 1:17: EXPLAIN of a statement that is no query, INSERT or CREATE TABLE … AS is not supported yet",
+        ),
         ("alter table t add columns (a int)", "line 1:1: ALTER TABLE is not supported yet"),
         ("create or replace view v as select 1", "line 1:1: CREATE OR REPLACE VIEW is not supported yet"),
         ("show create table t", "line 1:1: SHOW CREATE TABLE is not supported yet"),
