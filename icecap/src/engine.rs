@@ -13,6 +13,8 @@ mod query;
 mod resolve;
 mod session;
 mod settings;
+mod show;
+mod show_create;
 mod summary;
 mod tables;
 mod version;

@@ -131,6 +131,6 @@ fn a_write_that_is_analyzed_is_committed() {
     once.args(["--id", "explained", "-e", "EXPLAIN ANALYZE INSERT INTO u VALUES (1)"]);
     let mut again = warehouse.command().unwrap();
     again.args(["--id", "explained", "-e", "EXPLAIN ANALYZE INSERT INTO u VALUES (1)"]);
-    assert!(once.status().unwrap().success() && again.status().unwrap().success());
+    assert!(once.output().unwrap().status.success() && again.output().unwrap().status.success());
     assert_eq!(warehouse.query(&["SELECT id FROM u"]).unwrap().len(), 10);
 }

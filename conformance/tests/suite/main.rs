@@ -15,6 +15,7 @@ mod figures;
 mod harness;
 mod interop;
 mod partitions;
+mod show;
 mod slt;
 mod survival;
 mod travel;

@@ -30,6 +30,7 @@ files!(
     read_parquet,
     select,
     show,
+    show_table,
     time_travel,
     types,
 );

@@ -210,7 +210,7 @@ fn partition_spec(terms: &[PartitionTerm], schema: &Schema) -> Result<UnboundPar
         })
 }
 
-fn partition_field_name(column: &str, transform: Transform) -> String {
+pub(super) fn partition_field_name(column: &str, transform: Transform) -> String {
     let suffix = match transform {
         Transform::Bucket(_) => "_bucket",
         Transform::Truncate(_) => "_trunc",

@@ -7,6 +7,7 @@ use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::metrics::MetricType;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
 use datafusion::sql::sqlparser::ast::Query;
@@ -89,7 +90,9 @@ impl Run {
         lines.below("bytes", format!("{} of results in memory", size(bytes)));
         lines.below("time", format!("{} to plan, {} to run", seconds(planned), seconds(began.elapsed())));
         self.add_scans(&mut lines, Some(&physical));
-        add_plan(&mut lines, &DisplayableExecutionPlan::with_metrics(physical.as_ref()));
+        let shown = DisplayableExecutionPlan::with_metrics(physical.as_ref())
+            .set_metric_types(vec![MetricType::Summary]);
+        add_plan(&mut lines, &shown);
         lines.rows()
     }
 

@@ -128,6 +128,10 @@ impl Run {
                 self.show_tables(namespace.as_ref(), pattern.as_deref()).await
             }
             Statement::ShowNamespaces { pattern } => self.show_namespaces(pattern.as_deref()).await,
+            Statement::ShowProperties { name, key } => self.show_properties(name, key.as_deref()).await,
+            Statement::ShowCreateTable { name } => self.show_create_table(name).await,
+            Statement::ShowColumns { name } => self.show_columns(name).await,
+            Statement::ShowPartitions { name } => self.show_partitions(name).await,
             Statement::Describe { name, extended } => self.describe(name, *extended).await,
             Statement::CreateTable(_)
             | Statement::Insert(_)

@@ -68,6 +68,28 @@ pub enum Statement {
         /// Which names: see [`matches_pattern`](crate::sql::names::matches_pattern).
         pattern: Option<String>,
     },
+    /// `SHOW TBLPROPERTIES name [('key')]`.
+    ShowProperties {
+        /// The table.
+        name: Name,
+        /// The only property asked for.
+        key: Option<String>,
+    },
+    /// `SHOW CREATE TABLE name`.
+    ShowCreateTable {
+        /// The table.
+        name: Name,
+    },
+    /// `SHOW COLUMNS {IN | FROM} name [{IN | FROM} namespace]`.
+    ShowColumns {
+        /// The table, the namespace before it.
+        name: Name,
+    },
+    /// `SHOW PARTITIONS name`.
+    ShowPartitions {
+        /// The table.
+        name: Name,
+    },
     /// `EXPLAIN [ANALYZE]` of a query, an `INSERT` or a CTAS.
     Explain {
         /// Whether the statement is run: a write then takes effect.
@@ -91,6 +113,10 @@ impl Statement {
             Self::Query(_)
             | Self::ShowTables { .. }
             | Self::ShowNamespaces { .. }
+            | Self::ShowProperties { .. }
+            | Self::ShowCreateTable { .. }
+            | Self::ShowColumns { .. }
+            | Self::ShowPartitions { .. }
             | Self::Describe { .. } => false,
             Self::Explain { analyze, statement } => *analyze && statement.may_write(),
             Self::CreateTable(_)

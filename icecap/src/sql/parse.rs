@@ -2,6 +2,7 @@
 
 mod create;
 mod query;
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -72,11 +73,7 @@ const NOT_YET: &[&[&str]] = &[
     &["START", "TRANSACTION"],
     &["COMMIT"],
     &["ROLLBACK"],
-    &["SHOW", "CREATE", "TABLE"],
     &["SHOW", "CREATE", "VIEW"],
-    &["SHOW", "TBLPROPERTIES"],
-    &["SHOW", "COLUMNS"],
-    &["SHOW", "PARTITIONS"],
     &["SHOW", "VIEWS"],
     &["SHOW", "FUNCTIONS"],
     &["SHOW", "CATALOGS"],
@@ -140,6 +137,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         };
         let pattern = pattern(cursor)?;
         return Ok(Statement::ShowTables { namespace, pattern });
+    }
+    if let Some(statement) = show::show(cursor)? {
+        return Ok(statement);
     }
     if cursor.is_keyword("SHOW")
         && ["NAMESPACES", "DATABASES", "SCHEMAS"].iter().any(|word| cursor.is_keyword_at(1, word))

@@ -332,7 +332,7 @@ fn what_is_not_done_is_named() {
         ),
         ("alter table t add columns (a int)", "line 1:1: ALTER TABLE is not supported yet"),
         ("create or replace view v as select 1", "line 1:1: CREATE OR REPLACE VIEW is not supported yet"),
-        ("show create table t", "line 1:1: SHOW CREATE TABLE is not supported yet"),
+        ("show create view t", "line 1:1: SHOW CREATE VIEW is not supported yet"),
         ("select ?", "line 1:8: parameters in a statement are not supported yet"),
         ("select * into u from t", "line 1:1: SELECT INTO is not supported yet"),
         ("select * from t for update", "line 1:1: FOR UPDATE is not supported yet"),
