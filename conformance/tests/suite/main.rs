@@ -15,6 +15,7 @@ mod figures;
 mod harness;
 mod interop;
 mod partitions;
+mod register;
 mod show;
 mod slt;
 mod survival;

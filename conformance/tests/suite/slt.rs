@@ -28,6 +28,7 @@ files!(
     namespace,
     read_csv,
     read_parquet,
+    register,
     select,
     show,
     show_table,

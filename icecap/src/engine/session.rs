@@ -69,6 +69,7 @@ impl Session {
             Statement::CreateTable(create) => run.create_table(create).await,
             Statement::Insert(insert) => run.insert(insert).await,
             Statement::DropTable { name, if_exists, purge } => run.drop_table(name, *if_exists, *purge).await,
+            Statement::Call { procedure, args } => run.call(procedure, args).await,
             Statement::Explain { analyze, statement } => run.explain(*analyze, statement).await,
             other => run.limited(run.read(other)).await,
         }
@@ -136,6 +137,7 @@ impl Run {
             Statement::CreateTable(_)
             | Statement::Insert(_)
             | Statement::DropTable { .. }
+            | Statement::Call { .. }
             | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))
             }

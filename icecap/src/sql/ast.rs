@@ -90,6 +90,13 @@ pub enum Statement {
         /// The table.
         name: Name,
     },
+    /// `CALL procedure(name => value, …)`.
+    Call {
+        /// The procedure, such as `system.register_table`.
+        procedure: Name,
+        /// The arguments: a name (lower-case) for `name => value`, and the value.
+        args: Vec<(Option<String>, Value)>,
+    },
     /// `EXPLAIN [ANALYZE]` of a query, an `INSERT` or a CTAS.
     Explain {
         /// Whether the statement is run: a write then takes effect.
@@ -123,7 +130,8 @@ impl Statement {
             | Self::DropTable { .. }
             | Self::CreateNamespace { .. }
             | Self::DropNamespace { .. }
-            | Self::Insert(_) => true,
+            | Self::Insert(_)
+            | Self::Call { .. } => true,
         }
     }
 }

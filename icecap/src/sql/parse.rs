@@ -1,5 +1,6 @@
 //! Text to statements: heads are read here, queries and expressions inside by sqlparser.
 
+mod call;
 mod create;
 mod query;
 mod show;
@@ -9,7 +10,7 @@ mod tests;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use icecap_table::{Error, Result};
 
-use super::ast::{Insert, ParsedStatement, Statement};
+use super::ast::{Insert, Name, ParsedStatement, Statement};
 use super::cursor::{Cursor, Tokens};
 use super::depth::check_depth;
 use super::script::{StatementText, split_script};
@@ -34,6 +35,19 @@ pub fn parse_statement(text: &StatementText<'_>) -> Result<ParsedStatement> {
     Ok(ParsedStatement { text: text.text.to_owned(), statement })
 }
 
+/// The dotted name that a text holds, as the argument of a procedure does.
+///
+/// # Errors
+/// `Invalid` when it holds something else.
+pub fn parse_name(text: &str) -> Result<Name> {
+    let wrong =
+        || Error::invalid(format!("{text:?} is no name of a table: write it as in 'namespace.table'"));
+    let tokens = Tokens::of(text).map_err(|_| wrong())?;
+    let mut cursor = tokens.cursor();
+    let name = cursor.name("the name of a table").map_err(|_| wrong())?;
+    if cursor.is_at_end() { Ok(name) } else { Err(wrong()) }
+}
+
 /// Statements that are known and not done yet, by their first words.
 const NOT_YET: &[&[&str]] = &[
     &["INSERT", "OVERWRITE"],
@@ -45,7 +59,6 @@ const NOT_YET: &[&[&str]] = &[
     &["ALTER"],
     &["OPTIMIZE"],
     &["VACUUM"],
-    &["CALL"],
     &["CREATE", "VIEW"],
     &["CREATE", "OR", "REPLACE", "VIEW"],
     &["CREATE", "OR", "REPLACE", "TABLE"],
@@ -125,6 +138,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     if cursor.take(&["INSERT", "INTO"]) {
         return insert(cursor);
+    }
+    if cursor.take(&["CALL"]) {
+        return call::call(cursor);
     }
     if cursor.take(&["EXPLAIN"]) {
         return explain(cursor);
