@@ -27,6 +27,8 @@ files!(
     names,
     namespace,
     read_csv,
+    read_folders,
+    read_json,
     read_parquet,
     register,
     select,

@@ -8,12 +8,14 @@ mod show;
 mod tests;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
+use icecap_table::iceberg::spec::Type;
 use icecap_table::{Error, Result};
 
 use super::ast::{Insert, Name, ParsedStatement, Statement};
 use super::cursor::{Cursor, Tokens};
 use super::depth::check_depth;
 use super::script::{StatementText, split_script};
+use super::types::type_at;
 
 /// Parses a script: statements that end at `;`.
 ///
@@ -46,6 +48,32 @@ pub fn parse_name(text: &str) -> Result<Name> {
     let mut cursor = tokens.cursor();
     let name = cursor.name("the name of a table").map_err(|_| wrong())?;
     if cursor.is_at_end() { Ok(name) } else { Err(wrong()) }
+}
+
+/// The columns that a text holds, as in `id bigint, at timestamp`: names and types.
+///
+/// # Errors
+/// `Invalid` when it holds something else, or a name twice.
+pub fn parse_columns(text: &str) -> Result<Vec<(String, Type)>> {
+    let tokens = Tokens::of(text)?;
+    check_depth(&tokens.list, tokens.origin())?;
+    let mut cursor = tokens.cursor();
+    let mut columns: Vec<(String, Type)> = Vec::new();
+    let mut next_id = 0;
+    loop {
+        let here = cursor.clone();
+        // Names of fields are as they are written: they are looked for in data.
+        let name = cursor.identifier("the name of a column")?.value;
+        if columns.iter().any(|(other, _)| *other == name) {
+            return Err(here.invalid(&format!("the column {name} is there twice")));
+        }
+        columns.push((name, type_at(&mut cursor, &mut next_id)?));
+        if !cursor.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect_end()?;
+    Ok(columns)
 }
 
 /// Statements that are known and not done yet, by their first words.
