@@ -1,6 +1,5 @@
 //! The arguments of `read_parquet`, `read_csv` and `read_json`.
 
-use datafusion::arrow::datatypes::FieldRef;
 use icecap_table::{Error, Result};
 
 use super::csv::CsvOptions;
@@ -24,13 +23,10 @@ impl Files {
     ///
     /// # Errors
     /// As [`hive::columns`].
-    pub(super) fn folders(&self, files: &[Listed]) -> Result<Folders> {
-        if self.hive_partitioning { hive::columns(files) } else { Ok(Folders::default()) }
+    pub(super) fn folders(&self, files: &[Listed]) -> Result<hive::Folders> {
+        if self.hive_partitioning { hive::columns(files) } else { Ok(hive::Folders::default()) }
     }
 }
-
-/// Columns, and the values of each file.
-type Folders = (Vec<FieldRef>, Vec<Vec<Option<String>>>);
 
 /// The arguments of `read_parquet(path, union_by_name => …, hive_partitioning => …)`.
 #[derive(Debug, PartialEq)]

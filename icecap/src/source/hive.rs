@@ -15,6 +15,9 @@ use super::files::Listed;
 /// Hive's name for NULL.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
+/// The columns of folders, and each file's values.
+pub(super) type Folders = (Vec<FieldRef>, Vec<Vec<Option<String>>>);
+
 /// `name=value` of a folder's name; `None` when it is no such name.
 pub(super) fn folder(name: &str) -> Option<(String, String)> {
     let (name, value) = name.split_once('=')?;
@@ -46,7 +49,7 @@ fn decoded(text: &str) -> String {
 ///
 /// # Errors
 /// `Invalid` when the files lie in folders of different names.
-pub(super) fn columns(files: &[Listed]) -> Result<(Vec<FieldRef>, Vec<Vec<Option<String>>>)> {
+pub(super) fn columns(files: &[Listed]) -> Result<Folders> {
     let Some(first) = files.first() else { return Ok((Vec::new(), Vec::new())) };
     let names: Vec<&str> = first.folders.iter().map(|(name, _)| name.as_str()).collect();
     for (at, name) in names.iter().enumerate() {

@@ -17,7 +17,7 @@ use super::table::{SourceFormat, SourceInput};
 use crate::plan::from_datafusion;
 
 enum Reader {
-    Csv(CsvReader),
+    Csv(Box<CsvReader>),
     Json(JsonReader),
 }
 
@@ -84,7 +84,8 @@ impl FileRows {
         let reader = match &input.format {
             SourceFormat::Csv(options) => {
                 let width = names.as_ref().map_or(own.fields().len(), Vec::len);
-                Reader::Csv(CsvReader::open(path, options, width, &positions, read, batch_rows)?)
+                let reader = CsvReader::open(path, options, width, &positions, read, batch_rows)?;
+                Reader::Csv(Box::new(reader))
             }
             SourceFormat::Json(options) => {
                 Reader::Json(JsonReader::open(path, options, &own, read, batch_rows)?)
