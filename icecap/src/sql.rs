@@ -32,3 +32,4 @@ pub use error::from_datafusion;
 pub use hidden::{HIDDEN_COLUMNS, mentions_hidden};
 pub use parse::{parse_columns, parse_name, parse_script, parse_statement};
 pub use script::{MAX_STATEMENT_BYTES, StatementText, split_script};
+pub use semantics::register as register_functions;

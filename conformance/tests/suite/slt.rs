@@ -17,6 +17,7 @@ macro_rules! files {
 }
 
 files!(
+    arithmetic,
     create_table,
     ctas,
     describe,
