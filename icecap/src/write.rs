@@ -28,6 +28,7 @@ mod upload;
 mod writer;
 
 pub use exec::{IcebergWriteExec, KIND_DATA};
+pub(crate) use partition::human::human;
 pub use target::{WRITE_TARGET_VERSION, WriteTarget, is_staged_by};
 
 #[cfg(test)]

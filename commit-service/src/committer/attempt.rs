@@ -13,7 +13,7 @@ use icecap_table::properties::LOCATION_PROPERTIES;
 use icecap_table::snapshot::{self, SnapshotRequest};
 use icecap_table::staged_file::StagedFile;
 use icecap_table::validate::{Verdict, validate};
-use icecap_table::{Error, Result};
+use icecap_table::{Error, ErrorKind, Result};
 
 use super::Committer;
 use super::check::{self, rejected};
@@ -51,6 +51,8 @@ struct Working {
     /// The table as the changes so far made it; `None` when there is none.
     document: Option<TableDocument>,
     changed: bool,
+    /// The metadata file of a table that is taken over as it is.
+    adopted: Option<String>,
 }
 
 impl Working {
@@ -111,6 +113,7 @@ impl Committer {
             is_view: false,
             document: None,
             changed: false,
+            adopted: None,
         };
         match pointer {
             Some(pointer) if pointer.object == ObjectKind::View => working.is_view = true,
@@ -136,6 +139,9 @@ impl Committer {
         objects: &mut Objects,
     ) -> Result<Applied> {
         let ident = &change.ident;
+        if table.adopted.is_some() || (table.changed && matches!(change.change, Change::Register { .. })) {
+            return Err(Error::invalid(format!("table {ident} is registered and changed in one request")));
+        }
         if is_blind_drop(change) && table.document.is_none() && !table.changed && table.base().is_some() {
             table.changed = true;
             return Ok(Ok(outcome(ident, &[])));
@@ -143,12 +149,12 @@ impl Committer {
         if let Verdict::Conflict(why) = validate(change, table.document.as_ref().map(TableDocument::metadata))
         {
             return Ok(Err(match &change.change {
-                Change::Create { .. } => rejected(format!("assert-create: {why}")),
+                Change::Create { .. } | Change::Register { .. } => rejected(format!("assert-create: {why}")),
                 Change::Append { .. } | Change::Drop => CommitOutcome::Conflict { why },
             }));
         }
         let document = match (&change.change, table.document.take()) {
-            (Change::Create { metadata, .. }, _) => {
+            (Change::Create { .. } | Change::Register { .. }, _) => {
                 if table.is_view {
                     return Ok(Err(rejected(format!("assert-create: a view named {ident} exists"))));
                 }
@@ -159,7 +165,17 @@ impl Committer {
                     )));
                 }
                 table.changed = true;
-                self.first_document(ident, metadata)?
+                match &change.change {
+                    Change::Create { metadata, .. } => self.first_document(ident, metadata)?,
+                    Change::Register { metadata_location } => {
+                        self.check_adoptable(metadata_location).await?;
+                        table.adopted = Some(metadata_location.clone());
+                        return Ok(Ok(outcome(ident, &[])));
+                    }
+                    Change::Append { .. } | Change::Drop => {
+                        return Err(Error::bug("a change that makes no table was taken for one"));
+                    }
+                }
             }
             (Change::Append { .. } | Change::Drop, Some(document)) => document,
             (Change::Append { .. } | Change::Drop, None) => {
@@ -172,7 +188,7 @@ impl Committer {
             attempt.retry_timeout = attempt.retry_timeout.min(bound);
         }
         let (files, snapshot) = match &change.change {
-            Change::Drop => {
+            Change::Drop | Change::Register { .. } => {
                 table.changed = true;
                 return Ok(Ok(outcome(ident, &[])));
             }
@@ -246,6 +262,32 @@ impl Committer {
         Ok(document)
     }
 
+    /// Checks that a metadata file of another writer can be read, and that everything it names lies where tables
+    /// may lie.
+    async fn check_adoptable(&self, location: &str) -> Result<()> {
+        self.policy.check(location)?;
+        let document =
+            self.cache.load(&self.storage, location).await.map_err(|error| match error.kind() {
+                // It is the caller who named the file.
+                ErrorKind::Corrupt => error.with_kind(ErrorKind::Invalid),
+                _ => error,
+            })?;
+        let metadata = document.metadata();
+        self.policy.check(metadata.location())?;
+        for path in LOCATION_PROPERTIES {
+            if let Some(location) = metadata.properties().get(path) {
+                self.policy.check(location)?;
+            }
+        }
+        for snapshot in metadata.snapshots() {
+            // Version 1 may name its manifests in the metadata itself.
+            if !snapshot.manifest_list().is_empty() {
+                self.policy.check(snapshot.manifest_list())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds the metadata files to what is to be uploaded, and makes the swaps.
     fn stage(
         &self,
@@ -256,6 +298,7 @@ impl Committer {
     ) -> Result<()> {
         for table in tables {
             let next = match &table.document {
+                _ if table.adopted.is_some() => table.adopted.clone().map_or(Next::Same, Next::Location),
                 Some(document) if table.changed => {
                     let location = document.next_location(table.base(), self.ids.uuid());
                     self.policy.check(&location)?;

@@ -10,12 +10,16 @@
 mod compare;
 mod concurrency;
 mod crash;
+mod explain;
 mod figures;
 mod harness;
 mod interop;
 mod partitions;
+mod register;
+mod show;
 mod slt;
 mod survival;
+mod travel;
 mod types;
 mod verify;
 

@@ -6,7 +6,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use icecap::engine::{Cancel, Engine, EngineSettings, Session, StatementResult};
 use icecap::plan::from_datafusion;
-use icecap::sql::{ParsedStatement, Statement, parse_statement, split_script};
+use icecap::sql::{ParsedStatement, parse_statement, split_script};
 use icecap_table::{Error, Result};
 
 use crate::args::SqlCommand;
@@ -30,7 +30,7 @@ pub(crate) fn run(command: &SqlCommand, scripts: &[String]) -> Result<(), Failur
         let place = |writes| Place { number: at + 1, total, text: text.text.to_owned(), writes };
         match parse_statement(text) {
             Ok(statement) => {
-                let place = place(writes(&statement.statement));
+                let place = place(statement.statement.may_write());
                 Ok(Turn { statement, place, last: at + 1 == total })
             }
             Err(error) => Err(Failure::of_statement(error, place(false), command.token.clone())),
@@ -125,17 +125,6 @@ impl<'a> Runner<'a> {
             }
         }
     }
-}
-
-/// Whether a statement may change something.
-fn writes(statement: &Statement) -> bool {
-    !matches!(
-        statement,
-        Statement::Query(_)
-            | Statement::ShowTables { .. }
-            | Statement::ShowNamespaces { .. }
-            | Statement::Describe { .. }
-    )
 }
 
 fn settings(command: &SqlCommand) -> EngineSettings {

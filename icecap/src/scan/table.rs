@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, T
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use icecap_table::catalog::LoadedTable;
+use icecap_table::iceberg::expr::Predicate;
 use icecap_table::iceberg::spec::{
     Literal, NameMapping, Schema, SnapshotRef, TableMetadata, Transform, Type,
 };
@@ -20,6 +21,7 @@ use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
 use super::exec::{FILE_COLUMN, IcecapScanExec, POS_COLUMN, full_schema};
+use super::log::{PlannedScan, ScanLog};
 use super::message::{DataFile, ScanInput};
 use super::predicate::{is_expressible, predicate_of};
 use super::split::slices;
@@ -43,6 +45,7 @@ pub struct IcebergTable {
     full: SchemaRef,
     metadata_columns: bool,
     ignores_deletes: bool,
+    log: ScanLog,
 }
 
 impl IcebergTable {
@@ -96,6 +99,7 @@ impl IcebergTable {
             full,
             metadata_columns: false,
             ignores_deletes: false,
+            log: ScanLog::default(),
         })
     }
 
@@ -113,6 +117,13 @@ impl IcebergTable {
     #[must_use]
     pub fn ignoring_deletes(mut self) -> Self {
         self.ignores_deletes = true;
+        self
+    }
+
+    /// The same table, whose scans are told to `log` when they are planned.
+    #[must_use]
+    pub fn with_log(mut self, log: ScanLog) -> Self {
+        self.log = log;
         self
     }
 
@@ -137,13 +148,19 @@ impl IcebergTable {
         limit: Option<usize>,
         partitions: usize,
     ) -> Result<Option<IcecapScanExec>> {
-        let Some(snapshot) = &self.snapshot else { return Ok(None) };
+        let table = self.loaded.ident.to_string();
+        let Some(snapshot) = &self.snapshot else {
+            self.log.add(PlannedScan { table, ..PlannedScan::default() });
+            return Ok(None);
+        };
         let predicate = predicate_of(filters, &self.table_schema);
+        let filter = (predicate != Predicate::AlwaysTrue).then(|| predicate.to_string());
         let request = ScanRequest::new(self.metadata(), snapshot)?
             .with_schema(Arc::clone(&self.table_schema))
             .with_filter(predicate);
         let request = if self.ignores_deletes { request.ignoring_deletes() } else { request };
         let plan = request.plan(&self.storage).await?;
+        self.log.add(PlannedScan::of(table, snapshot.snapshot_id(), filter, &plan));
         if plan.files.is_empty() {
             return Ok(None);
         }

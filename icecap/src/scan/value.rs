@@ -56,7 +56,7 @@ fn mismatch(ty: &PrimitiveType) -> Error {
 ///
 /// # Errors
 /// `Corrupt` when the literal is not of that type; `Unsupported` when it is nested.
-pub(super) fn scalar_or_null(literal: Option<&Literal>, ty: &PrimitiveType) -> Result<ScalarValue> {
+pub(crate) fn scalar_or_null(literal: Option<&Literal>, ty: &PrimitiveType) -> Result<ScalarValue> {
     match literal {
         None => {
             let data_type =
