@@ -13,6 +13,7 @@ mod crash;
 mod figures;
 mod harness;
 mod interop;
+mod layouts;
 mod partitions;
 mod slt;
 mod survival;
