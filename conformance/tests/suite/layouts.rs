@@ -4,7 +4,7 @@ use icecap_conformance::reader::Foreign;
 use icecap_conformance::stack::Warehouse;
 use serde_json::{Value, json};
 
-use crate::compare::{everyone_reads, invariants_hold};
+use crate::compare::{everyone_agrees, everyone_reads, invariants_hold, manifests_tell_the_truth};
 use crate::reader;
 
 fn spark(warehouse: &Warehouse, statements: &[&str]) {
@@ -83,4 +83,67 @@ fn gzip_metadata_is_read_by_everyone() {
     warehouse.run(&["INSERT INTO z VALUES (6, 'p0')"]).unwrap().success().unwrap();
     assert_eq!(warehouse.read("default.z").unwrap().rows.len(), 7);
     invariants_hold(&warehouse, "default.z");
+}
+
+#[test]
+fn odd_names_and_deep_nesting_are_read_by_everyone() {
+    let warehouse = Warehouse::new().unwrap();
+    let create = r#"CREATE TABLE odd ("a.b" bigint, "with space" string, "ünï" double,
+        deep struct<a: struct<b: array<struct<c: map<string, array<bigint>>>>>>) USING iceberg
+        TBLPROPERTIES ('write.metadata.metrics.column.a.b'='full',
+                       'write.parquet.bloom-filter-enabled.column.with space'='true')"#;
+    let insert = r#"INSERT INTO odd SELECT 1, 'x y', 0.5,
+        named_struct('a', named_struct('b', [named_struct('c', MAP {'k': [1, 2]})]))"#;
+    warehouse.run(&[create, insert]).unwrap().success().unwrap();
+    let deep = json!({"a": {"b": [{"c": {"k": [1, 2]}}]}});
+    let own = warehouse.read("default.odd").unwrap();
+    assert_eq!(own.rows.len(), 1, "{deep}");
+    everyone_agrees(&warehouse, "default.odd");
+    manifests_tell_the_truth(&warehouse, "default.odd");
+}
+
+#[test]
+fn two_thousand_columns_are_read_by_everyone() {
+    let warehouse = Warehouse::new().unwrap();
+    let columns: Vec<String> = (0..2000).map(|n| format!("c{n} {}", ["bigint", "string"][n % 2])).collect();
+    let create = format!("CREATE TABLE wide ({}) USING iceberg", columns.join(", "));
+    let row = |of: usize| {
+        let value = |n: usize| if n % 2 == 0 { format!("{}", n + of) } else { format!("'text {n} {of}'") };
+        format!("({})", (0..2000).map(value).collect::<Vec<_>>().join(", "))
+    };
+    let insert = format!("{create};\nINSERT INTO wide VALUES {}, {};\n", row(0), row(1));
+    warehouse.run_input(&insert).unwrap().success().unwrap();
+    assert_eq!(everyone_agrees(&warehouse, "default.wide").len(), 2);
+    manifests_tell_the_truth(&warehouse, "default.wide");
+}
+
+#[test]
+fn very_long_texts_are_read_by_everyone() {
+    let warehouse = Warehouse::new().unwrap();
+    let create = "CREATE TABLE long (id bigint, s string) USING iceberg";
+    let insert = "INSERT INTO long VALUES (1, repeat('äb', 2000000)), (2, repeat('🧊', 100)), (3, '')";
+    warehouse.run(&[create, insert]).unwrap().success().unwrap();
+    let rows = [json!([1, "äb".repeat(2_000_000)]), json!([2, "🧊".repeat(100)]), json!([3, ""])];
+    everyone_reads(&warehouse, "default.long", &rows, |_| None);
+    manifests_tell_the_truth(&warehouse, "default.long");
+}
+
+#[test]
+fn partitions_of_any_distribution_are_read_by_everyone() {
+    let warehouse = Warehouse::new().unwrap();
+    for mode in ["none", "hash", "range"] {
+        let create = format!(
+            "CREATE TABLE d_{mode} (id bigint, p string) USING iceberg PARTITIONED BY (p) \
+             TBLPROPERTIES ('write.distribution-mode'='{mode}')"
+        );
+        let values: Vec<String> = (0..40).map(|id| format!("({id}, 'p{}')", id % 3)).collect();
+        let insert = format!("INSERT INTO d_{mode} VALUES {}", values.join(", "));
+        warehouse.run(&[&create, &insert]).unwrap().success().unwrap();
+        everyone_reads(&warehouse, &format!("default.d_{mode}"), &rows(0..40), |_| None);
+    }
+    let wrong = "CREATE TABLE d (id bigint) USING iceberg TBLPROPERTIES ('write.distribution-mode'='even')";
+    warehouse.run(&[wrong]).unwrap().fails_with("invalid", "write.distribution-mode").unwrap();
+    let wrong = "CREATE TABLE d (id bigint) USING iceberg \
+        TBLPROPERTIES ('commit.manifest.min-count-to-merge'='0')";
+    warehouse.run(&[wrong]).unwrap().fails_with("invalid", "commit.manifest.min-count-to-merge").unwrap();
 }
