@@ -14,6 +14,7 @@ mod explain;
 mod figures;
 mod harness;
 mod interop;
+mod layouts;
 mod partitions;
 mod register;
 mod show;

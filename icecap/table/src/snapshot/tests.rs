@@ -58,6 +58,9 @@ async fn appends_build_on_each_other() {
         let write = WriteId::from_token("test", 1, 0).to_string();
         let expected = [
             ("added-data-files", "1"),
+            ("manifests-created", "1"),
+            ("manifests-kept", "1"),
+            ("manifests-replaced", "0"),
             ("added-records", "7"),
             ("added-files-size", "17"),
             ("changed-partition-count", "1"),
