@@ -18,7 +18,7 @@ use icecap_table::metadata::{NewTable, TableDocument};
 use icecap_table::snapshot::load_manifest_list;
 use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
-use icecap_table::testing::check_table;
+use icecap_table::verify::check_table;
 
 use crate::pointer::Publisher as _;
 use crate::pointer::sqlite::SqliteStore;

@@ -14,8 +14,10 @@ use crate::output::Format;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::script::Source;
 
+mod generated;
 mod verify;
 
+use generated::{CompletionsArgs, ManArgs};
 pub use verify::VerifyCommand;
 
 /// The longest token of `--id`, in bytes: it is kept in the ledger.
@@ -31,6 +33,9 @@ Examples:
 
 const SQL_EXAMPLES: &str = "\
 Examples:
+  Type statements, with history and completion (on a terminal, without -e and -f):
+    icecap sql
+
   Make a table in ./warehouse from a CSV file:
     icecap sql -e \"CREATE TABLE trips AS SELECT * FROM read_csv('trips.csv.gz')\"
 
@@ -45,6 +50,9 @@ Examples:
 
 The last statement's result goes to standard output, summaries of earlier
 writes to standard error.
+
+The shell keeps what was typed in ~/.local/state/icecap/history; ICECAP_HISTORY
+names another file, or none when it is empty.
 
 Every flag but --id has an environment variable: --temp-dir is ICECAP_TEMP_DIR.
 Repeatable ones take several values there, separated by commas.
@@ -71,6 +79,10 @@ struct Cli {
 enum Subcommands {
     /// Runs statements in order and stops at the first error; earlier ones stay
     Sql(Box<SqlArgs>),
+    /// Prints a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Prints a manual page
+    Man(ManArgs),
     #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
     Serve(Later),
     #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
@@ -177,10 +189,13 @@ struct SqlArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FormatArg {
+    /// Aligned columns, for a person
     Table,
+    /// One object a line
     Json,
+    /// Comma-separated, with a header
     Csv,
-    #[value(hide = true)]
+    /// Arrow's IPC stream, for programs
     Arrow,
 }
 
@@ -198,7 +213,7 @@ pub enum Invocation {
 /// `icecap sql`, its arguments checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SqlCommand {
-    /// Where the SQL comes from, in order; never empty.
+    /// Where the SQL comes from, in order; empty when nothing was said: a person, or standard input.
     pub sources: Vec<Source>,
     /// The format of the last result.
     pub format: Format,
@@ -245,6 +260,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation> {
                 .ok_or_else(|| Error::bug("the arguments of a parsed command are gone"))?;
             Ok(Invocation::Sql(Box::new(args.check(matches)?)))
         }
+        Subcommands::Completions(args) => Ok(Invocation::Print(args.script(Cli::command())?)),
+        Subcommands::Man(args) => Ok(Invocation::Print(args.page(Cli::command())?)),
         Subcommands::Serve(_) => later("serve"),
         Subcommands::Catalog(_) => later("catalog"),
         Subcommands::Commit(_) => later("commit"),
@@ -286,7 +303,7 @@ impl SqlArgs {
                 FormatArg::Table => Format::Table,
                 FormatArg::Json => Format::Json,
                 FormatArg::Csv => Format::Csv,
-                FormatArg::Arrow => return Err(Error::unsupported("--format arrow is not supported yet")),
+                FormatArg::Arrow => Format::Arrow,
             },
             warehouse: self.warehouse,
             catalog: self.catalog,
@@ -301,8 +318,7 @@ impl SqlArgs {
         })
     }
 
-    /// `-e` and `-f` in the order given; without either on the command line those of the environment;
-    /// without any standard input.
+    /// `-e` and `-f` in the order given; without either on the command line those of the environment.
     fn sources(&self, matches: &ArgMatches) -> Vec<Source> {
         let inline = self.execute.iter().cloned().map(Source::Inline);
         let files = self.file.iter().map(|path| match path.to_str() {
@@ -321,10 +337,7 @@ impl SqlArgs {
             (false, false) => inline.chain(files).map(|source| (0, source)).collect(),
         };
         sources.sort_by_key(|(place, _)| *place);
-        match sources.is_empty() {
-            true => vec![Source::Stdin],
-            false => sources.into_iter().map(|(_, source)| source).collect(),
-        }
+        sources.into_iter().map(|(_, source)| source).collect()
     }
 }
 

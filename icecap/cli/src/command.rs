@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{self, Invocation, SqlCommand};
 use crate::failure::Failure;
-use crate::{run, script, verify};
+use crate::output::Format;
+use crate::script::Source;
+use crate::{colour, run, script, shell, verify};
 
 /// Runs the command with these arguments (program name first) on the process's own streams.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -21,8 +23,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody is left to tell when standard error is closed.
-            let _ = writeln!(io::stderr(), "{failure}");
+            failure.tell();
             ExitCode::from(failure.status())
         }
     }
@@ -45,10 +46,23 @@ fn start(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
 
 fn sql(command: &SqlCommand) -> Result<(), Failure> {
     log(command.verbosity);
-    if command.sources.contains(&script::Source::Stdin) && io::stdin().is_terminal() {
+    if command.format == Format::Arrow && io::stdout().is_terminal() {
+        return Err(Error::invalid(
+            "--format arrow writes bytes for programs, and standard output is a terminal: send it to a file \
+             (> result.arrows) or through a pipe, or use --format table",
+        )
+        .into());
+    }
+    let on_terminal = io::stdin().is_terminal();
+    if command.sources.is_empty() && on_terminal && io::stdout().is_terminal() {
+        return shell::run(command);
+    }
+    let stdin = [Source::Stdin];
+    let sources = if command.sources.is_empty() { &stdin[..] } else { &command.sources };
+    if sources.contains(&Source::Stdin) && on_terminal {
         let _ = writeln!(io::stderr(), "reading SQL from standard input; end it with Ctrl-D");
     }
-    let scripts = script::read(&command.sources, &mut io::stdin().lock())?;
+    let scripts = script::read(sources, &mut io::stdin().lock())?;
     run::run(command, &scripts)
 }
 
@@ -70,6 +84,6 @@ fn log(verbosity: u8) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(colour::on_stderr())
         .try_init();
 }

@@ -1,9 +1,12 @@
 //! How a failure is printed and which exit status it gives.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use icecap_table::error::Applied;
 use icecap_table::{Error, ErrorKind};
+
+use crate::colour;
 
 /// The exit status of a failure that had no effect.
 pub const STATUS_FAILED: u8 = 1;
@@ -49,6 +52,18 @@ impl Failure {
             (_, Applied::Unknown) if writes => STATUS_UNKNOWN,
             _ => STATUS_FAILED,
         }
+    }
+
+    /// Tells it on standard error; nobody is left to tell when that is closed.
+    pub fn tell(&self) {
+        let text = self.to_string();
+        let text = match text.split_once(']') {
+            Some((kind, rest)) if colour::on_stderr() => {
+                format!("{}{rest}", colour::bold_red(&format!("{kind}]")))
+            }
+            _ => text,
+        };
+        let _ = writeln!(io::stderr(), "{text}");
     }
 
     /// The error.

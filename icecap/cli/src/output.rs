@@ -1,8 +1,9 @@
-//! What a result looks like: rows and summaries as an aligned table, JSON lines or CSV.
+//! What a result looks like: rows and summaries as an aligned table, JSON lines, CSV or Arrow.
 //!
 //! Rows are written as they arrive; no format holds a whole result. Values of any Arrow type become text
 //! in one place ([`value`]), so that the formats differ only where they must.
 
+mod arrow;
 mod calendar;
 mod csv;
 mod json;
@@ -12,8 +13,8 @@ pub mod value;
 
 use std::io::{self, IsTerminal, Write};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use ::arrow::array::RecordBatch;
+use ::arrow::datatypes::SchemaRef;
 use icecap_table::Error;
 
 pub use summary::{Done, Summary, Written};
@@ -28,6 +29,8 @@ pub enum Format {
     Json,
     /// Comma-separated values with a header.
     Csv,
+    /// Arrow's IPC stream.
+    Arrow,
 }
 
 /// What limits the width of a table.
@@ -98,5 +101,6 @@ pub fn row_writer(format: Format, schema: SchemaRef, screen: Screen) -> Box<dyn 
         Format::Table => Box::new(table::TableWriter::new(schema, screen)),
         Format::Json => Box::new(json::JsonWriter::new(&schema)),
         Format::Csv => Box::new(csv::CsvWriter::new(schema)),
+        Format::Arrow => Box::new(arrow::ArrowWriter::new(schema)),
     }
 }

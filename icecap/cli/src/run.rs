@@ -6,7 +6,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use icecap::engine::{Cancel, Engine, EngineSettings, Session, StatementResult};
 use icecap::plan::from_datafusion;
-use icecap::sql::{ParsedStatement, parse_statement, split_script};
+use icecap::sql::{ParsedStatement, Statement, StatementText, parse_statement, split_script};
 use icecap_table::{Error, Result};
 
 use crate::args::SqlCommand;
@@ -26,22 +26,17 @@ pub(crate) fn run(command: &SqlCommand, scripts: &[String]) -> Result<(), Failur
         texts.extend(split_script(script)?);
     }
     let total = texts.len();
-    let mut statements = texts.iter().enumerate().map(|(at, text)| {
-        let place = |writes| Place { number: at + 1, total, text: text.text.to_owned(), writes };
-        match parse_statement(text) {
-            Ok(statement) => {
-                let place = place(statement.statement.may_write());
-                Ok(Turn { statement, place, last: at + 1 == total })
-            }
-            Err(error) => Err(Failure::of_statement(error, place(false), command.token.clone())),
-        }
-    });
+    let mut statements =
+        texts.iter().enumerate().map(|(at, text)| Turn::parse(text, at + 1, total, command.token.as_ref()));
     // What cannot be parsed opens (and so makes) no warehouse.
     let Some(first) = statements.next().transpose()? else { return Ok(()) };
 
     let runtime = runtime(command.threads)?;
     let outcome = runtime.block_on(async {
-        let mut runner = Runner::open(command).await?;
+        let running = Running::default();
+        interrupt::watch(running.clone(), command.token.clone(), || {})?;
+        let engine = open(command).await?;
+        let mut runner = Runner::new(command, &engine, running);
         let mut next = Some(Ok(first));
         while let Some(turn) = next {
             runner.run(turn?).await?;
@@ -54,6 +49,10 @@ pub(crate) fn run(command: &SqlCommand, scripts: &[String]) -> Result<(), Failur
     outcome
 }
 
+/// The worker threads.
+///
+/// # Errors
+/// `Unavailable` when the system gives none.
 pub(crate) fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads {
@@ -65,36 +64,69 @@ pub(crate) fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime>
         .map_err(|error| Error::unavailable("cannot start the worker threads").with_source(error))
 }
 
-/// A statement whose turn it is.
-struct Turn {
-    statement: ParsedStatement,
-    place: Place,
-    last: bool,
+/// Opens the engine that the command line describes.
+///
+/// # Errors
+/// As [`Engine::open`].
+pub(crate) async fn open(command: &SqlCommand) -> Result<Engine> {
+    Engine::open(settings(command)).await
 }
 
-struct Runner<'a> {
+/// A statement whose turn it is.
+pub(crate) struct Turn {
+    pub(crate) statement: ParsedStatement,
+    pub(crate) place: Place,
+    /// Whether its result is wanted on standard output.
+    pub(crate) last: bool,
+}
+
+impl Turn {
+    /// Parses a statement, one of `total`.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no SQL.
+    pub(crate) fn parse(
+        text: &StatementText<'_>,
+        number: usize,
+        total: usize,
+        token: Option<&String>,
+    ) -> Result<Self, Failure> {
+        let place = |writes| Place { number, total, text: text.text.to_owned(), writes };
+        match parse_statement(text) {
+            Ok(statement) => {
+                let place = place(statement.statement.may_write());
+                Ok(Self { statement, place, last: number == total })
+            }
+            Err(error) => Err(Failure::of_statement(error, place(false), token.cloned())),
+        }
+    }
+
+    /// Whether names of tables or columns may be others afterwards.
+    pub(crate) fn changes_names(&self) -> bool {
+        self.place.writes && !matches!(self.statement.statement, Statement::Insert(_))
+    }
+}
+
+/// Runs statements one after another.
+pub(crate) struct Runner<'a> {
     command: &'a SqlCommand,
     session: Session,
-    cancel: Cancel,
     running: Running,
 }
 
 impl<'a> Runner<'a> {
-    async fn open(command: &'a SqlCommand) -> Result<Self> {
-        let cancel = Cancel::new();
-        let running = Running::default();
-        let raise = cancel.clone();
-        interrupt::watch(running.clone(), command.token.clone(), move || raise.cancel())?;
-        let engine = Engine::open(settings(command)).await?;
-        Ok(Self { command, session: engine.session(), cancel, running })
+    /// A runner on `engine`, whose statements `running` tells of and stops.
+    pub(crate) fn new(command: &'a SqlCommand, engine: &Engine, running: Running) -> Self {
+        Self { command, session: engine.session(), running }
     }
 
-    async fn run(&mut self, turn: Turn) -> Result<(), Failure> {
+    /// Runs one statement and shows its result.
+    pub(crate) async fn run(&mut self, turn: Turn) -> Result<(), Failure> {
         let Place { number, total, writes, .. } = turn.place;
         tracing::debug!(number, total, writes, text = turn.place.text, "statement starts");
-        self.running.set(Some(turn.place.clone()));
-        let outcome = self.result(&turn).await;
-        self.running.set(None);
+        let cancel = self.running.start(turn.place.clone());
+        let outcome = self.result(&turn, &cancel).await;
+        self.running.stop();
         tracing::info!(number, total, done = outcome.is_ok(), "statement ended");
         match outcome {
             Ok(()) | Err(OutputError::Closed) => Ok(()),
@@ -104,9 +136,9 @@ impl<'a> Runner<'a> {
         }
     }
 
-    async fn result(&self, turn: &Turn) -> Result<(), OutputError> {
+    async fn result(&self, turn: &Turn, cancel: &Cancel) -> Result<(), OutputError> {
         let format = self.command.format;
-        match self.session.run(&turn.statement, &self.cancel).await? {
+        match self.session.run(&turn.statement, cancel).await? {
             StatementResult::Rows(rows) if turn.last => print(rows, format).await,
             StatementResult::Rows(rows) => {
                 let count = count(rows).await?;
@@ -177,13 +209,13 @@ async fn count(mut rows: SendableRecordBatchStream) -> Result<u64> {
 }
 
 fn report(summary: &Summary, format: Format, last: bool) -> Result<(), OutputError> {
-    let text = summary.show(format);
     if !last {
-        say(&text);
+        say(&summary.show(format));
         return Ok(());
     }
+    let bytes = summary.encode(format)?;
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.into() {
+    out.write_all(&bytes).and_then(|()| out.flush()).map_err(|error| match error.into() {
         OutputError::Closed => OutputError::Closed,
         // It is the telling that failed: nobody may take this for a write that can be run again.
         OutputError::Failed(error) => OutputError::Failed(

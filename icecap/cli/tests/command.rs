@@ -139,6 +139,44 @@ fn every_format_shows_the_same_rows() {
     );
 }
 
+/// The batches of an Arrow stream, as one.
+fn arrow(output: Output) -> arrow::array::RecordBatch {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = arrow::ipc::reader::StreamReader::try_new(output.stdout.as_slice(), None).unwrap();
+    let schema = read.schema();
+    arrow::compute::concat_batches(&schema, &read.collect::<Result<Vec<_>, _>>().unwrap()).unwrap()
+}
+
+#[test]
+fn an_arrow_stream_holds_the_last_results_rows() {
+    use arrow::array::AsArray;
+    use arrow::datatypes::{DataType, Int64Type};
+
+    let shell = Shell::new();
+    let run = |sql: &str| shell.command(&["sql", "--format", "arrow", "-e", sql]).output().unwrap();
+    let query = "SELECT 0; CREATE TABLE t (id bigint, price decimal(9,2), tags array<string>); \
+                 INSERT INTO t VALUES (1, 1.50, ARRAY['a', NULL]), (2, NULL, NULL); SELECT * FROM t ORDER BY id";
+    let output = run(query);
+    let summaries = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(summaries.starts_with("{\"statement\":\"CREATE_TABLE\""), "{summaries}");
+    let rows = arrow(output);
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().values(), &[1, 2]);
+    assert_eq!(rows.column(1).data_type(), &DataType::Decimal128(9, 2));
+    assert_eq!(rows.column(2).null_count(), 1);
+    assert!(matches!(rows.column(2).data_type(), DataType::List(_)), "{}", rows.column(2).data_type());
+
+    let rows = arrow(run("SELECT unnest(range(0, 20000)) AS n"));
+    assert_eq!((rows.num_rows(), rows.num_columns()), (20_000, 1));
+    let rows = arrow(run("SELECT id FROM t WHERE id > 5"));
+    assert_eq!((rows.num_rows(), rows.schema().field(0).name().as_str()), (0, "id"));
+
+    let summary = arrow(run("INSERT INTO t (id) VALUES (3)"));
+    assert_eq!(summary.column_by_name("statement").unwrap().as_string::<i32>().value(0), "INSERT");
+    assert_eq!(summary.column_by_name("rows_inserted").unwrap().as_primitive::<Int64Type>().value(0), 1);
+    let failed = run("SELECT * FROM nowhere");
+    assert_eq!((failed.status.code(), failed.stdout.len()), (Some(1), 0));
+}
+
 #[test]
 fn the_first_error_stops_and_earlier_statements_stay() {
     let shell = Shell::new();

@@ -9,7 +9,14 @@ fn parse_line(args: &[&str]) -> Result<Invocation> {
 fn sql(args: &[&str]) -> SqlCommand {
     match parse_line(&[&["sql"], args].concat()).unwrap() {
         Invocation::Sql(command) => *command,
-        Invocation::Print(text) => panic!("expected a command, got: {text}"),
+        other => panic!("expected statements, got: {other:?}"),
+    }
+}
+
+fn print(args: &[&str]) -> String {
+    match parse_line(args).unwrap() {
+        Invocation::Print(text) => text,
+        other => panic!("expected text, got: {other:?}"),
     }
 }
 
@@ -19,11 +26,21 @@ fn failure(args: &[&str]) -> (ErrorKind, String) {
 }
 
 #[test]
+fn verify_takes_tables_and_no_less() {
+    let Invocation::Verify(command) = parse_line(&["verify", "--metadata-only", "a", "b.c"]).unwrap() else {
+        panic!("expected tables to verify");
+    };
+    assert_eq!(command.tables, ["a", "b.c"]);
+    assert!(command.metadata_only && !command.json);
+    assert_eq!(failure(&["verify"]).0, ErrorKind::Invalid);
+}
+
+#[test]
 fn without_flags_everything_has_its_default() {
     assert_eq!(
         sql(&[]),
         SqlCommand {
-            sources: vec![Source::Stdin],
+            sources: vec![],
             format: Format::Table,
             warehouse: "./warehouse".into(),
             catalog: None,
@@ -110,7 +127,6 @@ fn what_is_not_built_is_unsupported_and_named() {
         (&["sql", "--writers", "4"][..], "--writers is not supported yet"),
         (&["sql", "--commit", "http://h"], "--commit is not supported yet"),
         (&["sql", "--ledger", "sqlite:x"], "--ledger is not supported yet"),
-        (&["sql", "--format", "arrow"], "--format arrow is not supported yet"),
         (&["serve", "--listen", "127.0.0.1:1"], "`icecap serve` is not supported yet"),
         (&["catalog", "import", "--help"], "`icecap catalog` is not supported yet"),
         (&["commit", "sweep"], "`icecap commit` is not supported yet"),
@@ -124,10 +140,6 @@ fn what_is_not_built_is_unsupported_and_named() {
 
 #[test]
 fn help_has_examples_and_version_a_number() {
-    let print = |args: &[&str]| match parse_line(args).unwrap() {
-        Invocation::Print(text) => text,
-        Invocation::Sql(_) => panic!("expected text"),
-    };
     assert!(print(&["--help"]).contains("icecap sql -e \"CREATE TABLE trips"));
     let help = print(&["sql", "--help"]);
     for flag in [
@@ -158,4 +170,36 @@ fn every_flag_but_the_id_has_a_variable_of_its_name() {
         let expected = (id != "id").then(|| format!("ICECAP_{}", id.to_uppercase()));
         assert_eq!(variable, expected, "{id}");
     }
+}
+
+#[test]
+fn completions_are_made_for_every_shell_and_offer_nothing_hidden() {
+    for (shell, wanted) in [
+        ("bash", "complete -F _icecap"),
+        ("zsh", "#compdef icecap"),
+        ("fish", "complete -c icecap"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("elvish", "edit:completion:arg-completer[icecap]"),
+    ] {
+        let script = print(&["completions", shell]);
+        assert!(script.contains(wanted), "{shell}: {script}");
+        assert!(script.contains("temp-dir"), "{shell}");
+        for hidden in ["lambda-local", "ledger"] {
+            assert!(!script.contains(hidden), "{shell} offers {hidden}");
+        }
+    }
+    assert!(failure(&["completions", "cmd"]).1.starts_with("invalid value 'cmd' for '<SHELL>'"));
+}
+
+#[test]
+fn manual_pages_are_made_for_icecap_and_its_commands() {
+    let page = print(&["man"]);
+    assert!(page.contains(".TH icecap 1") && page.contains("icecap\\-sql(1)"), "{page}");
+    let page = print(&["man", "sql"]);
+    assert!(page.contains(".TH icecap\\-sql 1") || page.contains(".TH icecap-sql 1"), "{page}");
+    for wanted in ["\\-\\-timeout", "ICECAP_TEMP_DIR", "Exit status"] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+    assert!(!page.contains("ledger"), "{page}");
+    assert!(failure(&["man", "serve"]).1.starts_with("there is no command serve"));
 }

@@ -1,9 +1,13 @@
 //! What a statement that returns no rows reports, in every format.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use icecap_table::Error;
 use serde_json::{Map, Value};
 
-use super::Format;
 use super::csv::record;
+use super::{Format, OutputError, Screen, row_writer};
 use crate::quantity::show_bytes;
 
 /// What a statement did.
@@ -50,11 +54,38 @@ pub struct Done {
 }
 
 impl Summary {
-    /// The summary as it is printed in `format`, line end included.
+    /// The summary in `format` as bytes: for Arrow a stream of one row.
+    ///
+    /// # Errors
+    /// `Unsupported` when it cannot be encoded.
+    pub fn encode(&self, format: Format) -> Result<Vec<u8>, OutputError> {
+        if format != Format::Arrow {
+            return Ok(self.show(format).into_bytes());
+        }
+        let columns = self.fields().into_iter().map(|(name, value)| {
+            let column: ArrayRef = match &value {
+                Value::Number(number) => match number.as_i64() {
+                    Some(count) => Arc::new(Int64Array::from(vec![count])),
+                    None => Arc::new(Float64Array::from(vec![number.as_f64()])),
+                },
+                value => Arc::new(StringArray::from(vec![value.as_str()])),
+            };
+            (name, column)
+        });
+        let row = RecordBatch::try_from_iter(columns)
+            .map_err(|error| Error::bug("a summary is no row").with_source(error))?;
+        let mut bytes = Vec::new();
+        let mut writer = row_writer(format, row.schema(), Screen::default());
+        writer.write(&row, &mut bytes)?;
+        writer.finish(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The summary as text, line end included; beside Arrow, which is none, as JSON.
     pub fn show(&self, format: Format) -> String {
         match format {
             Format::Table => format!("{}\n", self.sentence()),
-            Format::Json => format!("{}\n", Value::Object(self.fields())),
+            Format::Json | Format::Arrow => format!("{}\n", Value::Object(self.fields())),
             Format::Csv => {
                 let fields = self.fields();
                 let values: Vec<String> = fields

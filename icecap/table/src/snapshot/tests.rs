@@ -28,7 +28,6 @@ async fn live(table: &TestTable) -> BTreeMap<String, LiveEntry> {
 }
 
 async fn assert_sound(table: &TestTable) {
-    #[cfg(feature = "testing")]
     assert_eq!(crate::verify::check_table(&table.storage, &table.location).await, Vec::<String>::new());
     let _ = table;
 }

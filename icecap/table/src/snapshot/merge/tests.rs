@@ -34,8 +34,7 @@ fn summary(table: &TestTable) -> [u64; 3] {
 }
 
 async fn assert_sound(table: &TestTable) {
-    #[cfg(feature = "testing")]
-    assert_eq!(crate::testing::check_table(&table.storage, &table.location).await, Vec::<String>::new());
+    assert_eq!(crate::verify::check_table(&table.storage, &table.location).await, Vec::<String>::new());
     let _ = table;
 }
 
