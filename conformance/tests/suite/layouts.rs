@@ -108,7 +108,8 @@ fn two_thousand_columns_are_read_by_everyone() {
     let columns: Vec<String> = (0..2000).map(|n| format!("c{n} {}", ["bigint", "string"][n % 2])).collect();
     let create = format!("CREATE TABLE wide ({}) USING iceberg", columns.join(", "));
     let row = |of: usize| {
-        let value = |n: usize| if n % 2 == 0 { format!("{}", n + of) } else { format!("'text {n} {of}'") };
+        let value =
+            |n: usize| if n.is_multiple_of(2) { format!("{}", n + of) } else { format!("'text {n} {of}'") };
         format!("({})", (0..2000).map(value).collect::<Vec<_>>().join(", "))
     };
     let insert = format!("{create};\nINSERT INTO wide VALUES {}, {};\n", row(0), row(1));

@@ -44,7 +44,7 @@ const ALL: [Operation; 6] = [
 
 /// The operations as functions, for whoever runs a plan.
 pub(super) fn functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    ALL.into_iter().map(|operation| Arc::new(Checked::new(operation)))
+    ALL.into_iter().map(|operation| Arc::new(Checked::function(operation)))
 }
 
 /// An operation on integers as the checked one.
@@ -70,10 +70,10 @@ pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Result<Expr> {
                 Ok(given) if given == left_type => expr,
                 _ => cast(expr, left_type.clone()),
             };
-            Ok(Checked::new(operation).call(vec![operand(*left), operand(*right)]))
+            Ok(Checked::function(operation).call(vec![operand(*left), operand(*right)]))
         }
         Expr::Negative(inner) if inner.get_type(schema)?.is_signed_integer() => {
-            Ok(Checked::new(Operation::Negate).call(vec![*inner]))
+            Ok(Checked::function(Operation::Negate).call(vec![*inner]))
         }
         other => Ok(other),
     }
@@ -91,7 +91,7 @@ fn of_operator(op: Operator) -> Option<Operation> {
 }
 
 impl Checked {
-    fn new(operation: Operation) -> ScalarUDF {
+    fn function(operation: Operation) -> ScalarUDF {
         let arguments = if operation == Operation::Negate { 1 } else { 2 };
         ScalarUDF::from(Self { operation, signature: Signature::any(arguments, Volatility::Immutable) })
     }
