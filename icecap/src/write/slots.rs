@@ -56,8 +56,9 @@ struct State {
     share: Share,
     /// By partition key; one with an empty key for an unpartitioned table.
     slots: HashMap<Vec<u8>, Slot>,
-    /// Memory of what was taken out and is not back yet.
+    /// Memory of what was taken out and is not back yet, and of rows on their way to the disk.
     lent_bytes: usize,
+    spilling_bytes: usize,
     /// Rows no longer go to the disk: they come from there.
     draining: bool,
     /// Spilled groups whose rows nobody has taken back yet, and those whose rows are coming.
@@ -96,7 +97,7 @@ pub(crate) enum Relief {
     Spill(Vec<Vec<Columns>>, usize),
     /// To encode what waits and to end the file.
     Close(Work),
-    /// To let others finish what they took.
+    /// To let another bring its rows to the disk.
     Wait,
 }
 
@@ -125,6 +126,7 @@ impl Slots {
             share,
             slots: HashMap::new(),
             lent_bytes: 0,
+            spilling_bytes: 0,
             draining: false,
             groups_left: Vec::new(),
             groups_coming: Vec::new(),
@@ -207,25 +209,27 @@ impl Slots {
             let key = key.clone();
             return state.lend(key).map(Relief::EndRowGroup);
         }
+        if state.spilling_bytes > 0 {
+            // Most will be given back at once.
+            return Some(Relief::Wait);
+        }
         let waiting: usize = state.slots.values().map(|slot| slot.waiting_bytes).sum();
         // Many partitions wait for rows: what waits goes to the disk at once. Bringing a little there, again and
         // again, would be no relief.
-        if self.partitioned && !state.draining && state.slots.len() > 1 && waiting >= memory / 4 {
+        let is_most = waiting >= (memory - state.lent_bytes) / 4;
+        if self.partitioned && !state.draining && state.slots.len() > 1 && is_most {
             let groups = state.take_all_waiting();
             return Some(Relief::Spill(groups, waiting));
         }
         let largest =
             state.slots.iter().filter(|(_, slot)| !(slot.waiting.is_empty() && slot.files.is_empty()));
         let largest = largest.max_by_key(|(_, slot)| slot.memory_bytes()).map(|(key, _)| key.clone());
-        match largest {
-            Some(key) => state.lend(key).map(Relief::Close),
-            None => Some(Relief::Wait),
-        }
+        state.lend(largest?).map(Relief::Close)
     }
 
     /// The rows that [`relief`](Self::relief) gave are on the disk.
     pub(crate) fn spilled(&self, bytes: usize) {
-        self.state().lent_bytes -= bytes;
+        self.state().spilling_bytes -= bytes;
     }
 
     /// From now on rows come back from the disk; those that wait still are given, by group, when others are
@@ -303,7 +307,7 @@ impl Slots {
 
 impl State {
     fn memory_bytes(&self) -> usize {
-        self.lent_bytes + self.slots.values().map(Slot::memory_bytes).sum::<usize>()
+        self.lent_bytes + self.spilling_bytes + self.slots.values().map(Slot::memory_bytes).sum::<usize>()
     }
 
     fn lend(&mut self, key: Vec<u8>) -> Option<Work> {
@@ -322,7 +326,7 @@ impl State {
         let mut groups: Vec<Vec<Columns>> = (0..GROUPS).map(|_| Vec::new()).collect();
         for (key, slot) in &mut self.slots {
             let (waiting, _, bytes) = slot.take_waiting();
-            self.lent_bytes += bytes;
+            self.spilling_bytes += bytes;
             if let Some(group) = groups.get_mut(group_of(key)) {
                 group.extend(waiting);
             }

@@ -211,9 +211,8 @@ impl PartitionWriter {
                 }
                 Relief::Close(work) => self.complete(work, parallel).await?,
                 Relief::Wait => {
-                    // Whoever spills gives most back. Files in other hands are theirs to shed.
                     drop(self.slots.spill.lock().await);
-                    return Ok(());
+                    tokio::task::yield_now().await;
                 }
             }
         }
@@ -245,11 +244,11 @@ impl PartitionWriter {
         bytes: usize,
     ) -> Result<()> {
         let spill = spill.get_or_insert_with(|| Spill::new(Arc::clone(&self.disk)));
-        for (group, rows) in groups.into_iter().enumerate() {
-            spill.append(group, &rows)?;
-        }
+        let appended =
+            groups.into_iter().enumerate().try_for_each(|(group, rows)| spill.append(group, &rows));
+        // They are in memory no more, whatever became of them.
         self.slots.spilled(bytes);
-        Ok(())
+        appended
     }
 
     /// Writes what is left, when all rows of all writers are there. Several writers do it together, each what

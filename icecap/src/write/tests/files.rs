@@ -241,7 +241,8 @@ async fn pages_dictionaries_and_bloom_filters_are_as_the_table_says() {
         let file = table.write_one(rows(&table, 0, 30_000)).await;
         metadata(&file).offset_index().unwrap()[0][0].page_locations().len()
     };
-    assert_eq!(pages("write.parquet.page-row-limit", "3000").await, 10);
+    // The encoder looks at its limits every thousand rows or so.
+    assert!((8..=10).contains(&pages("write.parquet.page-row-limit", "3000").await));
     assert!(pages("write.parquet.page-size-bytes", "10000").await > 10);
 
     // Few values have a dictionary, unless it may not be that large.
