@@ -18,6 +18,7 @@ mod show;
 mod show_create;
 mod summary;
 mod tables;
+mod verify;
 mod version;
 mod write;
 
@@ -36,6 +37,7 @@ pub use cancel::Cancel;
 pub use session::{Session, StatementResult};
 pub use settings::EngineSettings;
 pub use summary::{DoneSummary, WriteSummary};
+pub use verify::{METADATA_SUFFIX, VerifyReport};
 
 use crate::dispatch::{Executor, InProcess, InProcessSettings};
 use crate::source::SourcePolicy;

@@ -10,7 +10,7 @@ use icecap_table::iceberg::spec::Operation;
 use icecap_table::id::TableIdent;
 use icecap_table::metadata::TableDocument;
 use icecap_table::properties::LOCATION_PROPERTIES;
-use icecap_table::snapshot::{self, SnapshotRequest};
+use icecap_table::snapshot::{self, FreshManifests, SnapshotRequest};
 use icecap_table::staged_file::StagedFile;
 use icecap_table::validate::{Verdict, validate};
 use icecap_table::{Error, ErrorKind, Result};
@@ -32,6 +32,10 @@ pub(super) struct Attempt {
     pub(super) written: Vec<String>,
     /// The metadata files among them.
     pub(super) documents: Vec<(String, TableDocument)>,
+    /// The manifests and lists among them.
+    pub(super) manifests: Vec<FreshManifests>,
+    /// Metadata files that the tables give up once this is published.
+    pub(super) given_up: Vec<String>,
     /// How long the tables let a commit be tried.
     pub(super) retry_timeout: Duration,
 }
@@ -50,6 +54,8 @@ struct Working {
     is_view: bool,
     /// The table as the changes so far made it; `None` when there is none.
     document: Option<TableDocument>,
+    /// The table as it was.
+    before: Option<TableDocument>,
     changed: bool,
     /// The metadata file of a table that is taken over as it is.
     adopted: Option<String>,
@@ -112,6 +118,7 @@ impl Committer {
             expect: Expect::Absent,
             is_view: false,
             document: None,
+            before: None,
             changed: false,
             adopted: None,
         };
@@ -121,7 +128,9 @@ impl Committer {
             Some(pointer) if is_blind_drop(change) => working.expect = Expect::Location(pointer.location),
             Some(pointer) => {
                 self.policy.check(&pointer.location)?;
-                working.document = Some(self.cache.load(&self.storage, &pointer.location).await?);
+                let document = self.cache.load(&self.storage, &pointer.location).await?;
+                working.before = Some(document.clone());
+                working.document = Some(document);
                 working.expect = Expect::Location(pointer.location);
             }
             None => {}
@@ -228,10 +237,12 @@ impl Committer {
                 extra_summary: BTreeMap::new(),
                 now_ms,
                 uuid: self.ids.uuid(),
+                cache: Some(self.cache.manifests()),
             },
         )
         .await?;
         objects.extend(prepared.objects);
+        attempt.manifests.push(prepared.fresh);
         applied.snapshot_id = Some(prepared.snapshot.snapshot_id());
         // One log entry for the base, however many changes are chained on it.
         let base = if first_change { table.base() } else { None };
@@ -304,6 +315,8 @@ impl Committer {
                     self.policy.check(&location)?;
                     objects.push((location.clone(), document.to_bytes()?));
                     attempt.documents.push((location.clone(), document.clone()));
+                    let before = table.before.iter();
+                    attempt.given_up.extend(before.flat_map(|before| document.metadata_given_up(before)));
                     Next::Location(location)
                 }
                 // A table made and dropped by one request was never there.

@@ -14,6 +14,7 @@ mod explain;
 mod figures;
 mod harness;
 mod interop;
+mod layouts;
 mod partitions;
 mod register;
 mod show;
@@ -21,6 +22,7 @@ mod slt;
 mod survival;
 mod travel;
 mod types;
+mod verify;
 
 use icecap_conformance::reader::{Foreign, Reader, Readers};
 

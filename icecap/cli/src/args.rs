@@ -14,6 +14,10 @@ use crate::output::Format;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::script::Source;
 
+mod verify;
+
+pub use verify::VerifyCommand;
+
 /// The longest token of `--id`, in bytes: it is kept in the ledger.
 const TOKEN_BYTES: usize = 1024;
 
@@ -79,8 +83,8 @@ enum Subcommands {
     LambdaLocal(Later),
     #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
     Check(Later),
-    #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
-    Verify(Later),
+    /// Proves that tables are what their metadata says, whoever wrote them; reads only
+    Verify(Box<VerifyCommand>),
 }
 
 /// The arguments of a command that is not built yet: any.
@@ -187,6 +191,8 @@ pub enum Invocation {
     Print(String),
     /// Statements to run.
     Sql(Box<SqlCommand>),
+    /// Tables to verify.
+    Verify(Box<VerifyCommand>),
 }
 
 /// `icecap sql`, its arguments checked.
@@ -245,7 +251,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation> {
         Subcommands::Compact(_) => later("compact"),
         Subcommands::LambdaLocal(_) => later("lambda-local"),
         Subcommands::Check(_) => later("check"),
-        Subcommands::Verify(_) => later("verify"),
+        Subcommands::Verify(command) => Ok(Invocation::Verify(command)),
     }
 }
 

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{self, Invocation, SqlCommand};
 use crate::failure::Failure;
-use crate::{run, script};
+use crate::{run, script, verify};
 
 /// Runs the command with these arguments (program name first) on the process's own streams.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -36,6 +36,10 @@ fn start(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
             Ok(())
         }
         Invocation::Sql(command) => sql(&command),
+        Invocation::Verify(command) => {
+            log(command.verbose);
+            verify::run(&command)
+        }
     }
 }
 

@@ -13,3 +13,4 @@ pub mod output;
 pub mod quantity;
 mod run;
 pub mod script;
+mod verify;

@@ -54,7 +54,7 @@ pub(crate) fn run(command: &SqlCommand, scripts: &[String]) -> Result<(), Failur
     outcome
 }
 
-fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads {
         builder.worker_threads(threads);

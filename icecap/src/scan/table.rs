@@ -44,6 +44,7 @@ pub struct IcebergTable {
     name_mapping: Option<Arc<NameMapping>>,
     full: SchemaRef,
     metadata_columns: bool,
+    ignores_deletes: bool,
     log: ScanLog,
 }
 
@@ -97,6 +98,7 @@ impl IcebergTable {
             name_mapping,
             full,
             metadata_columns: false,
+            ignores_deletes: false,
             log: ScanLog::default(),
         })
     }
@@ -107,6 +109,14 @@ impl IcebergTable {
     pub fn with_metadata_columns(mut self, shown: bool) -> Self {
         let own = |name| self.table_schema.field_by_name_case_insensitive(name).is_some();
         self.metadata_columns = shown && !own(FILE_COLUMN) && !own(POS_COLUMN);
+        self
+    }
+
+    /// The table's data files as they are stored, rows that delete files take out included: for checks of the
+    /// files themselves.
+    #[must_use]
+    pub fn ignoring_deletes(mut self) -> Self {
+        self.ignores_deletes = true;
         self
     }
 
@@ -145,11 +155,11 @@ impl IcebergTable {
         };
         let predicate = predicate_of(filters, &self.table_schema);
         let filter = (predicate != Predicate::AlwaysTrue).then(|| predicate.to_string());
-        let plan = ScanRequest::new(self.metadata(), snapshot)?
+        let request = ScanRequest::new(self.metadata(), snapshot)?
             .with_schema(Arc::clone(&self.table_schema))
-            .with_filter(predicate)
-            .plan(&self.storage)
-            .await?;
+            .with_filter(predicate);
+        let request = if self.ignores_deletes { request.ignoring_deletes() } else { request };
+        let plan = request.plan(&self.storage).await?;
         self.log.add(PlannedScan::of(table, snapshot.snapshot_id(), filter, &plan));
         if plan.files.is_empty() {
             return Ok(None);

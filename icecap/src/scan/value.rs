@@ -70,7 +70,7 @@ pub(crate) fn scalar_or_null(literal: Option<&Literal>, ty: &PrimitiveType) -> R
 }
 
 /// The scalar of a bound, in the Arrow type of the column as it is now.
-pub(super) fn scalar_of_bound(bound: &Datum, ty: &PrimitiveType) -> Option<ScalarValue> {
+pub(crate) fn scalar_of_bound(bound: &Datum, ty: &PrimitiveType) -> Option<ScalarValue> {
     scalar_of(bound.literal(), ty).ok()
 }
 

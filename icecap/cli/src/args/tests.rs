@@ -117,7 +117,6 @@ fn what_is_not_built_is_unsupported_and_named() {
         (&["compact"], "`icecap compact` is not supported yet"),
         (&["lambda-local", "-x"], "`icecap lambda-local` is not supported yet"),
         (&["check"], "`icecap check` is not supported yet"),
-        (&["verify", "t"], "`icecap verify` is not supported yet"),
     ] {
         assert_eq!(failure(args), (ErrorKind::Unsupported, message.to_owned()), "{args:?}");
     }
