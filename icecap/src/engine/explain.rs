@@ -134,7 +134,7 @@ impl Run {
         let settings = WriteSettings::from_properties(metadata.properties())?;
         lines.below("data", &root.target().data_location);
         lines.below("partition", partition_fields(metadata));
-        lines.below("distribution", distribution(&settings));
+        lines.below("distribution", distribution(metadata, &settings));
         lines.below("writers", root.properties().output_partitioning().partition_count());
         lines.below("target file size", size(settings.target_file_size_bytes));
         lines.below("estimated", estimate(root.input())?);
@@ -244,12 +244,14 @@ fn partition_fields(metadata: &TableMetadata) -> String {
     if fields.is_empty() { "none".to_owned() } else { fields.join(", ") }
 }
 
-fn distribution(settings: &WriteSettings) -> &'static str {
-    match settings.distribution {
-        None => "as the rows come (write.distribution-mode is not set)",
-        Some(DistributionMode::None) => "none (write.distribution-mode)",
-        Some(DistributionMode::Hash) => "hash (write.distribution-mode)",
-        Some(DistributionMode::Range) => "range (write.distribution-mode)",
+/// How rows come to writers: as [`IcebergWriteExec`] says of itself.
+fn distribution(metadata: &TableMetadata, settings: &WriteSettings) -> &'static str {
+    match (metadata.default_partition_spec().is_unpartitioned(), settings.distribution) {
+        (true, _) => "none: the table is not partitioned",
+        (false, Some(DistributionMode::None)) => {
+            "none (write.distribution-mode): each writer writes every partition"
+        }
+        (false, _) => "shared: the writers share the partitions",
     }
 }
 
