@@ -78,6 +78,7 @@ impl Run {
         source: &LogicalPlan,
     ) -> Result<Vec<StagedFile>> {
         let physical = self.physical_plan(source).await?;
+        self.parts.progress.expect(&physical);
         let target = WriteTarget {
             schema: Arc::clone(metadata.current_schema()),
             partition_spec: Arc::clone(metadata.default_partition_spec()),
