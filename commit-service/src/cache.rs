@@ -1,23 +1,34 @@
-//! Parsed metadata files by location. A metadata file never changes, so an entry is never stale.
+//! Parsed metadata files, and manifests, by location. None of them ever changes, so an entry is never stale.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use icecap_table::Result;
 use icecap_table::metadata::TableDocument;
+use icecap_table::snapshot::ManifestCache;
 use icecap_table::storage::Storage;
 
-/// A small cache of metadata documents; the least recently used one leaves first.
+/// What the manifests and manifest lists that are kept may take.
+const MANIFEST_BYTES: usize = 32 << 20;
+
+/// A small cache of metadata documents; the least recently used one leaves first. Beside it lie the manifests
+/// that the next commits are made of.
 #[derive(Debug)]
 pub struct DocumentCache {
     capacity: usize,
     entries: Mutex<VecDeque<(String, TableDocument)>>,
+    manifests: ManifestCache,
 }
 
 impl DocumentCache {
     /// Keeps at most `capacity` documents.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, entries: Mutex::new(VecDeque::new()) }
+        Self { capacity, entries: Mutex::default(), manifests: ManifestCache::new(MANIFEST_BYTES) }
+    }
+
+    /// Manifests and manifest lists.
+    pub fn manifests(&self) -> &ManifestCache {
+        &self.manifests
     }
 
     /// The document at `location`, read when it is not here.

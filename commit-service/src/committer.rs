@@ -147,6 +147,10 @@ impl Committer {
                 for (location, document) in attempt.documents {
                     self.cache.keep(&location, document);
                 }
+                for manifests in attempt.manifests {
+                    self.cache.manifests().keep(manifests);
+                }
+                self.discard(attempt.given_up).await;
                 Ok(Turn::Committed(committed))
             }
             // Refused too: the ledger, read again, says why.
@@ -194,7 +198,8 @@ impl Committer {
         CommitOutcome::Committed(committed)
     }
 
-    /// Deletes what attempts wrote. It is certainly in no table; a file that stays is an orphan.
+    /// Deletes files that are certainly in no table: what attempts wrote, and what tables gave up. A file that
+    /// stays is an orphan.
     async fn discard(&self, written: Vec<String>) {
         for location in written {
             if let Err(error) = self.storage.delete(&location).await {
@@ -249,7 +254,7 @@ fn timed_out(tables: &[TableIdent], turns: u32, bound: Duration) -> String {
 fn files_of(change: &Change) -> &[icecap_table::staged_file::StagedFile] {
     match change {
         Change::Create { files, .. } | Change::Append { files, .. } => files,
-        Change::Drop => &[],
+        Change::Drop | Change::Register { .. } => &[],
     }
 }
 

@@ -12,6 +12,7 @@ Driven by the Iceberg type in the table's metadata, never by what the engine mad
 import base64
 import datetime
 import decimal
+import gzip
 import json
 import re
 import uuid
@@ -21,6 +22,14 @@ import pyarrow as pa
 MICROS_PER_DAY = 86_400_000_000
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
+
+
+def metadata_at(location):
+    """The JSON of a metadata file on the local disk, plain or gzip."""
+    path = location.removeprefix("file://").removeprefix("file:")
+    with open(path, "rb") as file:
+        text = file.read()
+    return json.loads(gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text)
 
 
 def schema_of(metadata, snapshot_id=None):

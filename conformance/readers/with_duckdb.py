@@ -1,6 +1,5 @@
 """DuckDB as a reader, and (through a REST catalog, its only way) as a writer of tables."""
 
-import json
 import os
 import subprocess
 import sys
@@ -26,8 +25,7 @@ class Engine:
         return {"version": duckdb.__version__}
 
     def read(self, metadata_location, columns=None, snapshot_id=None):
-        with open(metadata_location.removeprefix("file://").removeprefix("file:"), "rb") as file:
-            metadata = json.load(file)
+        metadata = canonical.metadata_at(metadata_location)
         at = f", snapshot_from_id = {int(snapshot_id)}" if snapshot_id is not None else ""
         chosen = ", ".join('"' + c.replace('"', '""') + '"' for c in columns) if columns else "*"
         location = metadata_location.replace("'", "''")

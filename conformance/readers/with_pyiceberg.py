@@ -89,8 +89,7 @@ def open_catalog(catalog, warehouse):
 
 def read_table(table, columns, snapshot_id):
     # From the file itself: PyIceberg does not serialise version 3.
-    with open(table.metadata_location.removeprefix("file://").removeprefix("file:"), "rb") as file:
-        metadata = json.load(file)
+    metadata = canonical.metadata_at(table.metadata_location)
     selected = tuple(columns) if columns else ("*",)
     arrow = table.scan(selected_fields=selected, snapshot_id=snapshot_id).to_arrow()
     names, rows = canonical.rows_of(arrow, canonical.schema_of(metadata, snapshot_id), columns)

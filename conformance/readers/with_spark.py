@@ -1,6 +1,5 @@
 """Spark as a reader and a second writer: one session, in which every catalog file gets a session of its own."""
 
-import json
 import os
 import tempfile
 import time
@@ -137,8 +136,7 @@ def quoted(text):
 
 
 def read_table(session, name, metadata_location, columns, snapshot_id):
-    with open(metadata_location.removeprefix("file://").removeprefix("file:"), "rb") as file:
-        metadata = json.load(file)
+    metadata = canonical.metadata_at(metadata_location)
     chosen = ", ".join("`" + c.replace("`", "``") + "`" for c in columns) if columns else "*"
     at = f" VERSION AS OF {int(snapshot_id)}" if snapshot_id is not None else ""
     arrow = session.sql(f"SELECT {chosen} FROM {name}{at}").toArrow()

@@ -4,17 +4,23 @@
 //! statements in order. How a statement becomes a plan is [`sql`](crate::sql)'s and [`plan`](crate::plan)'s; here
 //! the steps are put in order: resolve, plan, begin, write, commit, tell. Nothing here publishes by itself.
 
+mod call;
 mod cancel;
 mod create;
 mod describe;
+mod explain;
 mod insert;
 mod progress;
 mod query;
 mod resolve;
 mod session;
 mod settings;
+mod show;
+mod show_create;
 mod summary;
 mod tables;
+mod verify;
+mod version;
 mod write;
 
 use std::sync::Arc;
@@ -33,6 +39,7 @@ pub use progress::{Progress, Reading};
 pub use session::{Session, StatementResult};
 pub use settings::EngineSettings;
 pub use summary::{DoneSummary, WriteSummary};
+pub use verify::{METADATA_SUFFIX, VerifyReport};
 
 use crate::dispatch::{Executor, InProcess, InProcessSettings};
 use crate::source::SourcePolicy;

@@ -9,6 +9,7 @@
 mod adapter;
 mod exec;
 mod identify;
+mod log;
 mod message;
 pub(crate) mod parquet;
 mod predicate;
@@ -20,6 +21,7 @@ mod table;
 mod value;
 
 pub use exec::{FILE_COLUMN, IcecapScanExec, POS_COLUMN, full_schema};
+pub use log::{PlannedScan, ScanLog};
 pub(crate) use message::ScanMessage;
 pub use message::{DataFile, FileSlice, ScanInput};
 pub use predicate::predicate_of;
@@ -27,6 +29,7 @@ pub(crate) use split::{deal, slices};
 pub use table::IcebergTable;
 #[cfg(test)]
 pub(crate) use table::tests::target as test_target;
+pub(crate) use value::{scalar_of_bound, scalar_or_null};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Reading files that are no tables: `read_parquet` and `read_csv`.
+//! Reading files that are no tables: `read_parquet`, `read_csv` and `read_json`.
 //!
 //! [`table_function`] turns a call into a provider: the files are listed, their schema is found, and what
 //! travels is [`SourceScanExec`], a scan node of our own, because DataFusion's encoding drops CSV options.
@@ -8,9 +8,12 @@ mod args;
 mod csv;
 mod exec;
 mod files;
+mod hive;
+mod json;
 mod message;
 mod parquet;
 mod policy;
+mod rows;
 mod table;
 
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use icecap_table::{Error, Result};
 
 pub use csv::CsvOptions;
 pub use exec::SourceScanExec;
+pub use json::JsonOptions;
 pub(crate) use message::SourceMessage;
 pub use policy::SourcePolicy;
 pub use table::{SourceFile, SourceFormat, SourceInput, SourceTable};
@@ -38,21 +42,34 @@ pub async fn table_function(
     policy: &SourcePolicy,
 ) -> Result<Arc<dyn TableProvider>> {
     let storage = Storage::local();
-    match name {
+    let input = match name {
         "read_parquet" => {
             let args = args::ReadParquet::parse(args)?;
-            let paths = files::list(&args.paths, &["parquet"], policy).await?;
-            Ok(Arc::new(SourceTable::new(parquet::read(&storage, paths).await?, storage)))
+            let files = files::list(&args.files.paths, &["parquet"], policy).await?;
+            let folders = args.files.folders(&files)?;
+            (parquet::read(&storage, files, args.union_by_name).await?, folders)
         }
         "read_csv" => {
             let args = args::ReadCsv::parse(args)?;
-            let paths = files::list(&args.paths, &["csv", "csv.gz"], policy).await?;
-            Ok(Arc::new(SourceTable::new(csv::read(args.options, paths).await?, storage)))
+            let files = files::list(&args.files.paths, &["csv", "csv.gz"], policy).await?;
+            let folders = args.files.folders(&files)?;
+            (csv::read(args.options, files).await?, folders)
         }
-        other => Err(Error::unsupported(format!(
-            "the table function {other} is not supported: read_parquet and read_csv are"
-        ))),
-    }
+        "read_json" => {
+            let args = args::ReadJson::parse(args)?;
+            let suffixes = ["json", "json.gz", "jsonl", "jsonl.gz", "ndjson", "ndjson.gz"];
+            let files = files::list(&args.files.paths, &suffixes, policy).await?;
+            let folders = args.files.folders(&files)?;
+            (json::read(args.options, args.columns, files).await?, folders)
+        }
+        other => {
+            return Err(Error::unsupported(format!(
+                "the table function {other} is not supported: read_parquet, read_csv and read_json are"
+            )));
+        }
+    };
+    let (input, (fields, values)) = input;
+    Ok(Arc::new(SourceTable::new(input.with_folders(fields, values)?, storage)))
 }
 
 #[cfg(test)]

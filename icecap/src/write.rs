@@ -22,12 +22,16 @@ mod nan;
 mod parallel;
 mod parquet_schema;
 mod partition;
+mod slots;
+mod spill;
 mod target;
+mod team;
 mod transform;
 mod upload;
 mod writer;
 
 pub use exec::{IcebergWriteExec, KIND_DATA};
+pub(crate) use partition::human::human;
 pub use target::{WRITE_TARGET_VERSION, WriteTarget, is_staged_by};
 
 #[cfg(test)]

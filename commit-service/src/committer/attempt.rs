@@ -10,10 +10,10 @@ use icecap_table::iceberg::spec::Operation;
 use icecap_table::id::TableIdent;
 use icecap_table::metadata::TableDocument;
 use icecap_table::properties::LOCATION_PROPERTIES;
-use icecap_table::snapshot::{self, SnapshotRequest};
+use icecap_table::snapshot::{self, FreshManifests, SnapshotRequest};
 use icecap_table::staged_file::StagedFile;
 use icecap_table::validate::{Verdict, validate};
-use icecap_table::{Error, Result};
+use icecap_table::{Error, ErrorKind, Result};
 
 use super::Committer;
 use super::check::{self, rejected};
@@ -32,6 +32,10 @@ pub(super) struct Attempt {
     pub(super) written: Vec<String>,
     /// The metadata files among them.
     pub(super) documents: Vec<(String, TableDocument)>,
+    /// The manifests and lists among them.
+    pub(super) manifests: Vec<FreshManifests>,
+    /// Metadata files that the tables give up once this is published.
+    pub(super) given_up: Vec<String>,
     /// How long the tables let a commit be tried.
     pub(super) retry_timeout: Duration,
 }
@@ -50,7 +54,11 @@ struct Working {
     is_view: bool,
     /// The table as the changes so far made it; `None` when there is none.
     document: Option<TableDocument>,
+    /// The table as it was.
+    before: Option<TableDocument>,
     changed: bool,
+    /// The metadata file of a table that is taken over as it is.
+    adopted: Option<String>,
 }
 
 impl Working {
@@ -110,7 +118,9 @@ impl Committer {
             expect: Expect::Absent,
             is_view: false,
             document: None,
+            before: None,
             changed: false,
+            adopted: None,
         };
         match pointer {
             Some(pointer) if pointer.object == ObjectKind::View => working.is_view = true,
@@ -118,7 +128,9 @@ impl Committer {
             Some(pointer) if is_blind_drop(change) => working.expect = Expect::Location(pointer.location),
             Some(pointer) => {
                 self.policy.check(&pointer.location)?;
-                working.document = Some(self.cache.load(&self.storage, &pointer.location).await?);
+                let document = self.cache.load(&self.storage, &pointer.location).await?;
+                working.before = Some(document.clone());
+                working.document = Some(document);
                 working.expect = Expect::Location(pointer.location);
             }
             None => {}
@@ -136,6 +148,9 @@ impl Committer {
         objects: &mut Objects,
     ) -> Result<Applied> {
         let ident = &change.ident;
+        if table.adopted.is_some() || (table.changed && matches!(change.change, Change::Register { .. })) {
+            return Err(Error::invalid(format!("table {ident} is registered and changed in one request")));
+        }
         if is_blind_drop(change) && table.document.is_none() && !table.changed && table.base().is_some() {
             table.changed = true;
             return Ok(Ok(outcome(ident, &[])));
@@ -143,12 +158,12 @@ impl Committer {
         if let Verdict::Conflict(why) = validate(change, table.document.as_ref().map(TableDocument::metadata))
         {
             return Ok(Err(match &change.change {
-                Change::Create { .. } => rejected(format!("assert-create: {why}")),
+                Change::Create { .. } | Change::Register { .. } => rejected(format!("assert-create: {why}")),
                 Change::Append { .. } | Change::Drop => CommitOutcome::Conflict { why },
             }));
         }
         let document = match (&change.change, table.document.take()) {
-            (Change::Create { metadata, .. }, _) => {
+            (Change::Create { .. } | Change::Register { .. }, _) => {
                 if table.is_view {
                     return Ok(Err(rejected(format!("assert-create: a view named {ident} exists"))));
                 }
@@ -159,7 +174,17 @@ impl Committer {
                     )));
                 }
                 table.changed = true;
-                self.first_document(ident, metadata)?
+                match &change.change {
+                    Change::Create { metadata, .. } => self.first_document(ident, metadata)?,
+                    Change::Register { metadata_location } => {
+                        self.check_adoptable(metadata_location).await?;
+                        table.adopted = Some(metadata_location.clone());
+                        return Ok(Ok(outcome(ident, &[])));
+                    }
+                    Change::Append { .. } | Change::Drop => {
+                        return Err(Error::bug("a change that makes no table was taken for one"));
+                    }
+                }
             }
             (Change::Append { .. } | Change::Drop, Some(document)) => document,
             (Change::Append { .. } | Change::Drop, None) => {
@@ -172,7 +197,7 @@ impl Committer {
             attempt.retry_timeout = attempt.retry_timeout.min(bound);
         }
         let (files, snapshot) = match &change.change {
-            Change::Drop => {
+            Change::Drop | Change::Register { .. } => {
                 table.changed = true;
                 return Ok(Ok(outcome(ident, &[])));
             }
@@ -212,10 +237,12 @@ impl Committer {
                 extra_summary: BTreeMap::new(),
                 now_ms,
                 uuid: self.ids.uuid(),
+                cache: Some(self.cache.manifests()),
             },
         )
         .await?;
         objects.extend(prepared.objects);
+        attempt.manifests.push(prepared.fresh);
         applied.snapshot_id = Some(prepared.snapshot.snapshot_id());
         // One log entry for the base, however many changes are chained on it.
         let base = if first_change { table.base() } else { None };
@@ -246,6 +273,32 @@ impl Committer {
         Ok(document)
     }
 
+    /// Checks that a metadata file of another writer can be read, and that everything it names lies where tables
+    /// may lie.
+    async fn check_adoptable(&self, location: &str) -> Result<()> {
+        self.policy.check(location)?;
+        let document =
+            self.cache.load(&self.storage, location).await.map_err(|error| match error.kind() {
+                // It is the caller who named the file.
+                ErrorKind::Corrupt => error.with_kind(ErrorKind::Invalid),
+                _ => error,
+            })?;
+        let metadata = document.metadata();
+        self.policy.check(metadata.location())?;
+        for path in LOCATION_PROPERTIES {
+            if let Some(location) = metadata.properties().get(path) {
+                self.policy.check(location)?;
+            }
+        }
+        for snapshot in metadata.snapshots() {
+            // Version 1 may name its manifests in the metadata itself.
+            if !snapshot.manifest_list().is_empty() {
+                self.policy.check(snapshot.manifest_list())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds the metadata files to what is to be uploaded, and makes the swaps.
     fn stage(
         &self,
@@ -256,11 +309,14 @@ impl Committer {
     ) -> Result<()> {
         for table in tables {
             let next = match &table.document {
+                _ if table.adopted.is_some() => table.adopted.clone().map_or(Next::Same, Next::Location),
                 Some(document) if table.changed => {
                     let location = document.next_location(table.base(), self.ids.uuid());
                     self.policy.check(&location)?;
                     objects.push((location.clone(), document.to_bytes()?));
                     attempt.documents.push((location.clone(), document.clone()));
+                    let before = table.before.iter();
+                    attempt.given_up.extend(before.flat_map(|before| document.metadata_given_up(before)));
                     Next::Location(location)
                 }
                 // A table made and dropped by one request was never there.

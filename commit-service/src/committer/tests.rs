@@ -280,3 +280,38 @@ async fn a_damaged_table_can_be_dropped_by_name() {
     let gone = CommitOutcome::Conflict { why: "table default.t no longer exists".into() };
     assert_eq!(service.commit(absent).await.unwrap(), gone);
 }
+
+/// The metadata files in a table's metadata folder, by name.
+async fn metadata_files(world: &World, document: &TableDocument) -> Vec<String> {
+    let all = world.storage.list(&document.metadata_folder()).await.unwrap();
+    let name = |location: String| location.rsplit('/').next().unwrap_or_default().to_owned();
+    all.into_iter().map(name).filter(|name| name.ends_with(".metadata.json")).collect()
+}
+
+#[tokio::test]
+async fn metadata_files_that_leave_the_log_are_deleted_where_the_table_asks_for_it() {
+    let (_folder, world) = world().await;
+    let service = world.service();
+    let bounded = ("write.metadata.previous-versions-max", "2");
+    let deleting = ("write.metadata.delete-after-commit.enabled", "true");
+    let gzip = ("write.metadata.compression-codec", "gzip");
+    for (name, properties, kept) in
+        [("keeps", &[bounded][..], 6), ("deletes", &[bounded, deleting, gzip], 3), ("all", &[deleting], 6)]
+    {
+        let document = world.create(name, properties).await.unwrap();
+        for _ in 0..5 {
+            let write = WriteId::new(world.ids.uuid());
+            service.begin(world.begin(write)).await.unwrap();
+            committed(service.commit(world.append(write, name, &document, &[1])).await.unwrap());
+        }
+        let now = world.load(name).await.unwrap().unwrap();
+        assert_eq!(now.metadata().metadata_log().len(), kept.min(5).min(if name == "all" { 5 } else { 2 }));
+        let files = metadata_files(&world, &document).await;
+        assert_eq!(files.len(), kept, "{name}: {files:?}");
+        assert!(files.iter().all(|file| file.contains(".gz.") == (name == "deletes")), "{files:?}");
+        assert_eq!(history(&world, name).await.1, 5);
+        if name != "keeps" {
+            assert_eq!(world.stray_metadata(name).await.unwrap(), [] as [&str; 0]);
+        }
+    }
+}

@@ -56,3 +56,31 @@ pq.write_table(pa.table({"ts": pa.array([1_000, 2_000], pa.timestamp("ns"))}), p
 pq.write_table(pa.table({"id": [1, 2], "v": ["a", "b"]}), path("many", "a.parquet"), compression="gzip")
 pq.write_table(pa.table({"id": [3], "v": ["c"]}), path("many", "b.parquet"), compression="zstd")
 text("not.parquet", "PAR1 but not really")
+
+EVENTS = (
+    '{"id":1,"name":"a","at":"2026-01-02T03:04:05","tags":["x","y"],"geo":{"lat":1.5,"lon":2},"mixed":1}\n'
+    '{"id":2,"name":null,"tags":[],"geo":{"lat":-1,"lon":null,"note":"n"},"mixed":"two"}\n'
+    "\n"
+    '{"id":3,"mixed":{"k":[1]},"extra":true}\n'
+)
+text("events.jsonl", EVENTS)
+with open(path("events.json.gz"), "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as file:
+    file.write(EVENTS.encode())
+text("late.jsonl", '{"x":1}\n{"x":2}\n{"x":"three"}\n{"x":4,"y":5}\n')
+text("array.json", '[{"a":1}]\n')
+text("broken.json", '{"a":1}\n{"a":\n')
+text("hive_json/day=2026-01-02/a.jsonl", '{"id":1}\n')
+text("hive_json/day=2026-01-03/a.jsonl", '{"id":2}\n')
+pq.write_table(pa.table({"id": [1, 2]}), path("hive_parquet", "month=01", "day=2024-01-02", "k=a%2Fb", "x.parquet"))
+pq.write_table(pa.table({"id": [3]}), path("hive_parquet", "month=12", "day=2024-12-31", "k=__HIVE_DEFAULT_PARTITION__", "x.parquet"))
+text("hive_zip/zip=01234/x.csv", "id\n1\n")
+text("hive_zip/zip=99999/x.csv", "id\n2\n")
+text("hive_unlike/a=1/x.csv", "id\n1\n")
+text("hive_unlike/b=1/x.csv", "id\n2\n")
+text("hive_column/id=1/x.csv", "id\n7\n")
+pq.write_table(pa.table({"id": pa.array([1], pa.int32()), "a": ["x"]}), path("union", "1.parquet"))
+pq.write_table(pa.table({"b": [2.5], "id": pa.array([5_000_000_000], pa.int64())}), path("union", "2.parquet"))
+pq.write_table(pa.table({"id": ["text"]}), path("union_unlike", "2.parquet"))
+pq.write_table(pa.table({"id": [1]}), path("union_unlike", "1.parquet"))
+text("union/1.csv", "id,a\n1,x\n")
+text("union/2.csv", "b,id\n2.5,2\n")

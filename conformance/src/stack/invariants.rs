@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use icecap_table::storage::Storage;
-use icecap_table::testing::check_newest;
+use icecap_table::verify::check_newest;
 
 use crate::Result;
 

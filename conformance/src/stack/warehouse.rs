@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use icecap_table::metadata::TableDocument;
 use rusqlite::OpenFlags;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -194,7 +195,7 @@ impl Warehouse {
     }
 }
 
-/// The JSON of a metadata file.
+/// The JSON of a metadata file, plain or gzip.
 ///
 /// # Errors
 /// When it cannot be read or is no JSON.
@@ -203,5 +204,9 @@ pub fn read_metadata(location: &str) -> Result<Value> {
     let path =
         location.strip_prefix("file://").or_else(|| location.strip_prefix("file:")).unwrap_or(location);
     let bytes = std::fs::read(path).map_err(|error| Failure::from(error).at(location))?;
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let document = TableDocument::parse(&bytes).map_err(|error| Failure::from(error).at(location))?;
+        return Ok(document.tree());
+    }
     serde_json::from_slice(&bytes).map_err(|error| Failure::from(error).at(location))
 }

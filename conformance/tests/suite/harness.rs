@@ -44,7 +44,9 @@ fn every_exclusion_is_still_needed() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = folder.path().join("catalog.db");
     for exclusion in icecap_conformance::matrix::EXCLUSIONS {
-        let case = type_cases().into_iter().find(|case| case.name == exclusion.case).unwrap();
+        let Some(case) = type_cases().into_iter().find(|case| case.name == exclusion.case) else {
+            continue; // of a partitioned table: looked at where that is made
+        };
         if case.since > 2 {
             continue; // PyIceberg does not write version 3
         }

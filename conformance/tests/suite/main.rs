@@ -10,13 +10,19 @@
 mod compare;
 mod concurrency;
 mod crash;
+mod explain;
 mod figures;
 mod harness;
 mod interop;
+mod layouts;
 mod partitions;
+mod register;
+mod show;
 mod slt;
 mod survival;
+mod travel;
 mod types;
+mod verify;
 
 use icecap_conformance::reader::{Foreign, Reader, Readers};
 

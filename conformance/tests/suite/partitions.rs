@@ -5,6 +5,7 @@ use icecap_conformance::reader::Foreign;
 use icecap_conformance::stack::{Warehouse, read_metadata};
 
 use crate::compare::{everyone_reads, manifests_tell_the_truth};
+use crate::reader;
 
 fn write_and_compare(format_version: u8) {
     let warehouse = Warehouse::new().unwrap();
@@ -28,6 +29,12 @@ fn write_and_compare(format_version: u8) {
             everyone_reads(&warehouse, &table, &case.of.rows(), |foreign| {
                 exclusion(foreign, &case.name).or_else(|| exclusion(foreign, case.of.name))
             });
+            for foreign in
+                Foreign::ALL.into_iter().filter(|foreign| exclusion(*foreign, &case.name).is_some())
+            {
+                let read = reader(foreign).read(&location, None);
+                assert!(read.is_err(), "{} reads {} now: take the exclusion away", foreign.name(), case.name);
+            }
             if exclusion(Foreign::PyIceberg, &case.name).is_none() {
                 let values = manifests_tell_the_truth(&warehouse, &table);
                 assert_eq!(values as usize, case.of.values.len() + 1, "a partition value for each row");

@@ -17,18 +17,25 @@ macro_rules! files {
 }
 
 files!(
+    arithmetic,
     create_table,
     ctas,
     describe,
     drop_table,
+    explain,
     hidden,
     insert,
     names,
     namespace,
     read_csv,
+    read_folders,
+    read_json,
     read_parquet,
+    register,
     select,
     show,
+    show_table,
+    time_travel,
     types,
 );
 

@@ -15,8 +15,10 @@ use crate::quantity::{parse_bytes, parse_duration};
 use crate::script::Source;
 
 mod generated;
+mod verify;
 
 use generated::{CompletionsArgs, ManArgs};
+pub use verify::VerifyCommand;
 
 /// The longest token of `--id`, in bytes: it is kept in the ledger.
 const TOKEN_BYTES: usize = 1024;
@@ -93,8 +95,8 @@ enum Subcommands {
     LambdaLocal(Later),
     #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
     Check(Later),
-    #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
-    Verify(Later),
+    /// Proves that tables are what their metadata says, whoever wrote them; reads only
+    Verify(Box<VerifyCommand>),
 }
 
 /// The arguments of a command that is not built yet: any.
@@ -204,6 +206,8 @@ pub enum Invocation {
     Print(String),
     /// Statements to run.
     Sql(Box<SqlCommand>),
+    /// Tables to verify.
+    Verify(Box<VerifyCommand>),
 }
 
 /// `icecap sql`, its arguments checked.
@@ -264,7 +268,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation> {
         Subcommands::Compact(_) => later("compact"),
         Subcommands::LambdaLocal(_) => later("lambda-local"),
         Subcommands::Check(_) => later("check"),
-        Subcommands::Verify(_) => later("verify"),
+        Subcommands::Verify(command) => Ok(Invocation::Verify(command)),
     }
 }
 

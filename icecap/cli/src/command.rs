@@ -12,7 +12,7 @@ use crate::args::{self, Invocation, SqlCommand};
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::script::Source;
-use crate::{colour, run, script, shell};
+use crate::{colour, run, script, shell, verify};
 
 /// Runs the command with these arguments (program name first) on the process's own streams.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -37,6 +37,10 @@ fn start(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
             Ok(())
         }
         Invocation::Sql(command) => sql(&command),
+        Invocation::Verify(command) => {
+            log(command.verbose);
+            verify::run(&command)
+        }
     }
 }
 

@@ -16,3 +16,4 @@ pub mod quantity;
 mod run;
 pub mod script;
 mod shell;
+mod verify;

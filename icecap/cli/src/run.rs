@@ -95,7 +95,7 @@ impl Turn {
         let place = |writes| Place { number, total, text: text.text.to_owned(), writes };
         match parse_statement(text) {
             Ok(statement) => {
-                let place = place(writes(&statement.statement));
+                let place = place(statement.statement.may_write());
                 Ok(Self { statement, place, last: number == total })
             }
             Err(error) => Err(Failure::of_statement(error, place(false), token.cloned())),
@@ -166,17 +166,6 @@ impl<'a> Runner<'a> {
             }
         }
     }
-}
-
-/// Whether a statement may change something.
-fn writes(statement: &Statement) -> bool {
-    !matches!(
-        statement,
-        Statement::Query(_)
-            | Statement::ShowTables { .. }
-            | Statement::ShowNamespaces { .. }
-            | Statement::Describe { .. }
-    )
 }
 
 fn settings(command: &SqlCommand) -> EngineSettings {

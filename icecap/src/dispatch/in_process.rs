@@ -118,10 +118,12 @@ fn runtime(memory_bytes: Option<u64>, temp_dir: Option<PathBuf>) -> Result<Arc<R
 /// Runs every partition of a plan whose rows are `(kind, staged_file)`; the first error stops all.
 async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<StagedFile>> {
     let mut running: JoinSet<Result<(usize, Vec<StagedFile>)>> = JoinSet::new();
-    for partition in 0..plan.output_partitioning().partition_count() {
-        let (plan, context) = (Arc::clone(plan), Arc::clone(context));
+    // All begin before one runs: writers that share partitions know each other then.
+    let streams = (0..plan.output_partitioning().partition_count())
+        .map(|partition| plan.execute(partition, Arc::clone(context)).map_err(from_datafusion))
+        .collect::<Result<Vec<_>>>()?;
+    for (partition, mut rows) in streams.into_iter().enumerate() {
         running.spawn(async move {
-            let mut rows = plan.execute(partition, context).map_err(from_datafusion)?;
             let mut files = Vec::new();
             while let Some(batch) = rows.next().await {
                 files.extend(staged_files(&batch.map_err(from_datafusion)?)?);

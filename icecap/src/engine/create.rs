@@ -22,11 +22,11 @@ use crate::sql::{self, ColumnDef, CreateTable, PartitionTerm};
 use crate::{Error, Result};
 
 /// A table about to be made.
-struct Planned {
-    ident: TableIdent,
-    document: TableDocument,
+pub(super) struct Planned {
+    pub(super) ident: TableIdent,
+    pub(super) document: TableDocument,
     /// The query of a CTAS, its columns the table's.
-    rows: Option<LogicalPlan>,
+    pub(super) rows: Option<LogicalPlan>,
 }
 
 impl Run {
@@ -80,7 +80,7 @@ impl Run {
     }
 
     /// Plans the table; `None` when it exists and that is no error.
-    async fn plan_create(&self, create: &CreateTable) -> Result<Option<Planned>> {
+    pub(super) async fn plan_create(&self, create: &CreateTable) -> Result<Option<Planned>> {
         let ident = self.parts.new_table(&create.name).await?;
         if self.parts.catalog.table_location(&ident).await?.is_some() {
             return match create.if_not_exists {
@@ -210,7 +210,7 @@ fn partition_spec(terms: &[PartitionTerm], schema: &Schema) -> Result<UnboundPar
         })
 }
 
-fn partition_field_name(column: &str, transform: Transform) -> String {
+pub(super) fn partition_field_name(column: &str, transform: Transform) -> String {
     let suffix = match transform {
         Transform::Bucket(_) => "_bucket",
         Transform::Truncate(_) => "_trunc",

@@ -15,7 +15,10 @@ use crate::sql::types::sql_type_name;
 use crate::{Error, Result};
 
 /// Rows of text columns; a missing value is NULL.
-fn text_rows<const N: usize>(names: [&str; N], rows: Vec<[Option<String>; N]>) -> Result<StatementResult> {
+pub(super) fn text_rows<const N: usize>(
+    names: [&str; N],
+    rows: Vec<[Option<String>; N]>,
+) -> Result<StatementResult> {
     let fields: Vec<Field> = names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let columns = (0..N)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use datafusion::logical_expr::LogicalPlan;
 use icecap_table::commit::{Change, StatementKind, TableChange};
 use icecap_table::iceberg::spec::{FormatVersion, TableMetadata};
+use icecap_table::id::WriteId;
 use icecap_table::properties::WriteSettings;
 use icecap_table::staged_file::StagedFile;
 
@@ -51,7 +52,7 @@ impl Run {
         .await
     }
 
-    async fn plan_insert(
+    pub(super) async fn plan_insert(
         &self,
         insert: &Insert,
     ) -> Result<(icecap_table::catalog::LoadedTable, LogicalPlan)> {
@@ -77,6 +78,20 @@ impl Run {
         metadata: &TableMetadata,
         source: &LogicalPlan,
     ) -> Result<Vec<StagedFile>> {
+        let root = self.write_plan(write.id, metadata, source).await?;
+        let codec = IcecapCodec::new(self.parts.storage.clone());
+        let task = WriteTask::single(write.id, write.round, root, &codec)?;
+        let report = self.parts.executor.run(Bytes::from(task.encode()), self.cancel.clone()).await?;
+        Ok(TaskReport::decode(&report)?.staged_files)
+    }
+
+    /// The plan that [`stage`](Self::stage) executes.
+    pub(super) async fn write_plan(
+        &self,
+        write: WriteId,
+        metadata: &TableMetadata,
+        source: &LogicalPlan,
+    ) -> Result<Arc<IcebergWriteExec>> {
         let physical = self.physical_plan(source).await?;
         self.parts.progress.expect(&physical);
         let target = WriteTarget {
@@ -86,18 +101,14 @@ impl Run {
             format_version: metadata.format_version(),
             data_location: data_location(metadata)?,
             properties: metadata.properties().clone(),
-            write_id: write.id,
+            write_id: write,
             stage: 0,
             task: 0,
             attempt: 0,
             nonce: self.parts.ids.uuid().simple().to_string(),
             memory_bytes: self.parts.settings.memory_bytes,
         };
-        let root = Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?);
-        let codec = IcecapCodec::new(self.parts.storage.clone());
-        let task = WriteTask::single(write.id, write.round, root, &codec)?;
-        let report = self.parts.executor.run(Bytes::from(task.encode()), self.cancel.clone()).await?;
-        Ok(TaskReport::decode(&report)?.staged_files)
+        Ok(Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?))
     }
 }
 

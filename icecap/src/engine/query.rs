@@ -16,12 +16,12 @@ use futures::StreamExt;
 
 use super::session::Run;
 use super::{StatementResult, from_datafusion};
+use crate::Result;
 use crate::scan::IcebergTable;
 use crate::source;
 use crate::sql::plan::StatementContext;
 use crate::sql::resolve::resolve_tables;
 use crate::sql::{TableUse, TableUseKind, mentions_hidden};
-use crate::{Error, Result};
 
 impl Run {
     /// Runs a query.
@@ -59,13 +59,18 @@ impl Run {
 
     async fn provider(&self, table_use: &TableUse, shows_hidden: bool) -> Result<Arc<dyn TableProvider>> {
         match &table_use.kind {
-            TableUseKind::Table { version: Some(_), name } => {
-                Err(Error::unsupported(format!("time travel is not supported yet (table {name})")))
-            }
-            TableUseKind::Table { name, version: None } => {
+            TableUseKind::Table { name, version } => {
                 let loaded = self.parts.load(name).await?;
-                let table = IcebergTable::new(loaded, self.parts.storage.clone(), None)?;
-                Ok(Arc::new(table.with_metadata_columns(shows_hidden)))
+                let storage = self.parts.storage.clone();
+                let table = match version {
+                    None => IcebergTable::new(loaded, storage, None)?,
+                    Some(version) => {
+                        let (snapshot, schema) = self.state_at(&loaded, version).await?;
+                        IcebergTable::with_schema(loaded, storage, snapshot, schema)?
+                    }
+                };
+                let table = table.with_metadata_columns(shows_hidden).with_log(self.scans.clone());
+                Ok(Arc::new(table))
             }
             TableUseKind::Function { name, args } => {
                 source::table_function(name, args, &self.parts.sources).await
@@ -75,7 +80,11 @@ impl Run {
 
     /// Optimises a plan and makes it executable.
     pub(super) async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        self.parts.planner.create_physical_plan(logical).await.map_err(from_datafusion)
+        let mut state = self.parts.planner.clone();
+        state.mark_start_execution();
+        state.execution_props_mut().query_execution_start_time =
+            chrono::DateTime::from_timestamp_millis(self.started_ms);
+        state.create_physical_plan(logical).await.map_err(from_datafusion)
     }
 }
 
@@ -84,7 +93,7 @@ const WAITING_BATCHES: usize = 2;
 
 /// Runs a stream in a task of its own. An operator that makes no pause (a join of one large batch) then holds up
 /// neither the time limit nor a cancellation.
-fn in_own_task(mut stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+pub(super) fn in_own_task(mut stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
     let mut builder = RecordBatchReceiverStream::builder(stream.schema(), WAITING_BATCHES);
     let rows = builder.tx();
     builder.spawn(async move {

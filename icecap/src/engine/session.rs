@@ -7,6 +7,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::Instant;
 
 use super::{Cancel, DoneSummary, Parts, WriteSummary};
+use crate::scan::ScanLog;
 use crate::sql::{ParsedStatement, Statement};
 use crate::{Error, Result};
 
@@ -61,11 +62,15 @@ impl Session {
             ordinal,
             cancel: cancel.clone(),
             started: Instant::now(),
+            scans: ScanLog::default(),
+            started_ms: self.parts.clock.now_ms(),
         };
         match &statement.statement {
             Statement::CreateTable(create) => run.create_table(create).await,
             Statement::Insert(insert) => run.insert(insert).await,
             Statement::DropTable { name, if_exists, purge } => run.drop_table(name, *if_exists, *purge).await,
+            Statement::Call { procedure, args } => run.call(procedure, args).await,
+            Statement::Explain { analyze, statement } => run.explain(*analyze, statement).await,
             other => run.limited(run.read(other)).await,
         }
     }
@@ -79,6 +84,10 @@ pub(super) struct Run {
     pub(super) ordinal: u32,
     pub(super) cancel: Cancel,
     pub(super) started: Instant,
+    /// What its scans were planned to read.
+    pub(super) scans: ScanLog,
+    /// The statement's `current_timestamp`.
+    pub(super) started_ms: i64,
 }
 
 impl Run {
@@ -120,8 +129,16 @@ impl Run {
                 self.show_tables(namespace.as_ref(), pattern.as_deref()).await
             }
             Statement::ShowNamespaces { pattern } => self.show_namespaces(pattern.as_deref()).await,
+            Statement::ShowProperties { name, key } => self.show_properties(name, key.as_deref()).await,
+            Statement::ShowCreateTable { name } => self.show_create_table(name).await,
+            Statement::ShowColumns { name } => self.show_columns(name).await,
+            Statement::ShowPartitions { name } => self.show_partitions(name).await,
             Statement::Describe { name, extended } => self.describe(name, *extended).await,
-            Statement::CreateTable(_) | Statement::Insert(_) | Statement::DropTable { .. } => {
+            Statement::CreateTable(_)
+            | Statement::Insert(_)
+            | Statement::DropTable { .. }
+            | Statement::Call { .. }
+            | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))
             }
         }

@@ -114,7 +114,7 @@ impl Run {
     }
 }
 
-fn as_done(result: StatementResult) -> StatementResult {
+pub(super) fn as_done(result: StatementResult) -> StatementResult {
     match result {
         StatementResult::Written(summary) => done(&summary.statement, summary.table),
         other => other,

@@ -171,7 +171,7 @@ impl Run {
 
 fn rejected(kind: StatementKind, requirement: &str) -> Error {
     match kind {
-        StatementKind::CreateTable | StatementKind::CreateTableAsSelect => {
+        StatementKind::CreateTable | StatementKind::CreateTableAsSelect | StatementKind::Call => {
             Error::already_exists(requirement.to_owned())
         }
         _ => Error::conflict(requirement.to_owned()),

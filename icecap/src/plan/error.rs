@@ -58,7 +58,7 @@ fn icecap_error(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
     None
 }
 
-fn copy(error: &Error) -> Error {
+pub(crate) fn copy(error: &Error) -> Error {
     let mut copy = Error::new(error.kind(), error.message());
     for (key, value) in error.context() {
         copy = copy.with(key, value.clone());

@@ -6,6 +6,8 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 use std::sync::Arc;
 
+use crate::sql::register_functions;
+
 /// Rows per batch.
 pub const BATCH_ROWS: usize = 8192;
 
@@ -36,7 +38,9 @@ pub fn session_config(threads: usize, batch_rows: usize) -> SessionConfig {
     config
 }
 
-/// A state to plan with: the configuration, DataFusion's functions, no catalog.
+/// A state to plan with: the configuration, DataFusion's functions and our own, no catalog.
 pub fn planner_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
-    SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build()
+    let state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
+    register_functions(state).build()
 }

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, T
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use icecap_table::catalog::LoadedTable;
+use icecap_table::iceberg::expr::Predicate;
 use icecap_table::iceberg::spec::{
     Literal, NameMapping, Schema, SnapshotRef, TableMetadata, Transform, Type,
 };
@@ -20,6 +21,7 @@ use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
 use super::exec::{FILE_COLUMN, IcecapScanExec, POS_COLUMN, full_schema};
+use super::log::{PlannedScan, ScanLog};
 use super::message::{DataFile, ScanInput};
 use super::predicate::{is_expressible, predicate_of};
 use super::split::slices;
@@ -42,6 +44,8 @@ pub struct IcebergTable {
     name_mapping: Option<Arc<NameMapping>>,
     full: SchemaRef,
     metadata_columns: bool,
+    ignores_deletes: bool,
+    log: ScanLog,
 }
 
 impl IcebergTable {
@@ -94,6 +98,8 @@ impl IcebergTable {
             name_mapping,
             full,
             metadata_columns: false,
+            ignores_deletes: false,
+            log: ScanLog::default(),
         })
     }
 
@@ -103,6 +109,21 @@ impl IcebergTable {
     pub fn with_metadata_columns(mut self, shown: bool) -> Self {
         let own = |name| self.table_schema.field_by_name_case_insensitive(name).is_some();
         self.metadata_columns = shown && !own(FILE_COLUMN) && !own(POS_COLUMN);
+        self
+    }
+
+    /// The table's data files as they are stored, rows that delete files take out included: for checks of the
+    /// files themselves.
+    #[must_use]
+    pub fn ignoring_deletes(mut self) -> Self {
+        self.ignores_deletes = true;
+        self
+    }
+
+    /// The same table, whose scans are told to `log` when they are planned.
+    #[must_use]
+    pub fn with_log(mut self, log: ScanLog) -> Self {
+        self.log = log;
         self
     }
 
@@ -127,13 +148,19 @@ impl IcebergTable {
         limit: Option<usize>,
         partitions: usize,
     ) -> Result<Option<IcecapScanExec>> {
-        let Some(snapshot) = &self.snapshot else { return Ok(None) };
+        let table = self.loaded.ident.to_string();
+        let Some(snapshot) = &self.snapshot else {
+            self.log.add(PlannedScan { table, ..PlannedScan::default() });
+            return Ok(None);
+        };
         let predicate = predicate_of(filters, &self.table_schema);
-        let plan = ScanRequest::new(self.metadata(), snapshot)?
+        let filter = (predicate != Predicate::AlwaysTrue).then(|| predicate.to_string());
+        let request = ScanRequest::new(self.metadata(), snapshot)?
             .with_schema(Arc::clone(&self.table_schema))
-            .with_filter(predicate)
-            .plan(&self.storage)
-            .await?;
+            .with_filter(predicate);
+        let request = if self.ignores_deletes { request.ignoring_deletes() } else { request };
+        let plan = request.plan(&self.storage).await?;
+        self.log.add(PlannedScan::of(table, snapshot.snapshot_id(), filter, &plan));
         if plan.files.is_empty() {
             return Ok(None);
         }

@@ -56,7 +56,7 @@ fn mismatch(ty: &PrimitiveType) -> Error {
 ///
 /// # Errors
 /// `Corrupt` when the literal is not of that type; `Unsupported` when it is nested.
-pub(super) fn scalar_or_null(literal: Option<&Literal>, ty: &PrimitiveType) -> Result<ScalarValue> {
+pub(crate) fn scalar_or_null(literal: Option<&Literal>, ty: &PrimitiveType) -> Result<ScalarValue> {
     match literal {
         None => {
             let data_type =
@@ -70,7 +70,7 @@ pub(super) fn scalar_or_null(literal: Option<&Literal>, ty: &PrimitiveType) -> R
 }
 
 /// The scalar of a bound, in the Arrow type of the column as it is now.
-pub(super) fn scalar_of_bound(bound: &Datum, ty: &PrimitiveType) -> Option<ScalarValue> {
+pub(crate) fn scalar_of_bound(bound: &Datum, ty: &PrimitiveType) -> Option<ScalarValue> {
     scalar_of(bound.literal(), ty).ok()
 }
 

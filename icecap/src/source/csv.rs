@@ -9,13 +9,14 @@
 
 mod infer;
 mod read;
-mod value;
+pub(super) mod value;
 
 use std::sync::Arc;
 
 use icecap_table::{Error, Result};
 
-pub(super) use read::CsvReader;
+pub(super) use infer::column_names;
+pub(super) use read::{CsvReader, open};
 
 use super::files::Listed;
 use super::table::{SourceFile, SourceFormat, SourceInput};
@@ -33,6 +34,8 @@ pub struct CsvOptions {
     pub null: String,
     /// Rows of each file that types are taken from; `None`: all.
     pub sample_rows: Option<usize>,
+    /// Whether files may have different columns: those of a name are one, and a file that lacks it has NULLs.
+    pub union_by_name: bool,
 }
 
 impl Default for CsvOptions {
@@ -43,6 +46,7 @@ impl Default for CsvOptions {
             quote: b'"',
             null: String::new(),
             sample_rows: Some(SAMPLE_ROWS),
+            union_by_name: false,
         }
     }
 }
@@ -63,5 +67,5 @@ pub(super) async fn read(options: CsvOptions, files: Vec<Listed>) -> Result<Sour
     })
     .await
     .map_err(|error| Error::bug("reading a CSV sample failed").with_source(error))??;
-    Ok(SourceInput { format: SourceFormat::Csv(options), schema: Arc::new(schema), files })
+    Ok(SourceInput::new(SourceFormat::Csv(options), Arc::new(schema), files))
 }

@@ -1,7 +1,6 @@
 //! [`SourceScanExec`]: the leaf of every plan that reads files which are no table.
 
 use std::fmt::{self, Formatter};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -23,18 +22,17 @@ use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::StreamExt;
-use icecap_table::location::Location;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
-use super::csv::{CsvOptions, CsvReader};
 use super::parquet::{ParquetFiles, project, source_slices};
+use super::rows::FileRows;
 use super::table::{SourceFormat, SourceInput};
 use crate::plan::error::to_datafusion;
 use crate::scan::parquet::guarded;
 
-/// CSV batches decoded ahead of whoever reads.
-const CSV_BATCHES_AHEAD: usize = 4;
+/// Batches decoded ahead of whoever reads.
+const BATCHES_AHEAD: usize = 4;
 
 /// Reads a source's files.
 #[derive(Debug, Clone)]
@@ -57,7 +55,7 @@ pub struct SourceScanExec {
 enum Inner {
     Parquet(ParquetFiles),
     /// One list of files per partition.
-    Csv(Arc<Vec<Vec<PathBuf>>>, CsvOptions),
+    Rows(Arc<Vec<Vec<usize>>>),
 }
 
 impl SourceScanExec {
@@ -85,9 +83,9 @@ impl SourceScanExec {
                     ParquetFiles::try_new(&input, &storage, &slices, &columns, predicate, limit, partitions)?;
                 (Inner::Parquet(files), partitions)
             }
-            SourceFormat::Csv(options) => {
+            SourceFormat::Csv(_) | SourceFormat::Json(_) => {
                 let partitions = target_partitions.min(input.files.len()).max(1);
-                (Inner::Csv(Arc::new(csv_files(&input, partitions)?), options.clone()), partitions)
+                (Inner::Rows(Arc::new(balanced(&input, partitions))), partitions)
             }
         };
         let properties = PlanProperties::new(
@@ -156,7 +154,8 @@ impl SourceScanExec {
     }
 }
 
-fn csv_files(input: &SourceInput, partitions: usize) -> Result<Vec<Vec<PathBuf>>> {
+/// The files of each partition.
+fn balanced(input: &SourceInput, partitions: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..input.files.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(input.files[*at].size_bytes));
     let mut groups = vec![(0_u64, Vec::new()); partitions];
@@ -164,30 +163,29 @@ fn csv_files(input: &SourceInput, partitions: usize) -> Result<Vec<Vec<PathBuf>>
         let file = &input.files[at];
         if let Some(least) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
             least.0 += file.size_bytes.max(1);
-            least.1.push(PathBuf::from(Location::parse(&file.location)?.path()));
+            least.1.push(at);
         }
     }
-    Ok(groups.into_iter().map(|(_, files)| files).collect())
+    groups.into_iter().map(|(_, files)| files).collect()
 }
 
 /// Decodes a partition's files on a blocking thread, ahead of whoever reads.
-fn read_csv(
-    files: Vec<PathBuf>,
-    options: CsvOptions,
+fn read_rows(
+    files: Vec<usize>,
     input: Arc<SourceInput>,
     columns: Vec<usize>,
     schema: SchemaRef,
     limit: Option<usize>,
     batch_rows: usize,
 ) -> SendableRecordBatchStream {
-    let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&schema), CSV_BATCHES_AHEAD);
+    let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&schema), BATCHES_AHEAD);
     let sender = builder.tx();
     builder.spawn_blocking(move || {
         let mut left = limit.unwrap_or(usize::MAX);
         for file in files {
             let schema = Arc::clone(&schema);
-            let mut reader = CsvReader::open(&file, &options, &input.schema, &columns, schema, batch_rows)
-                .map_err(to_datafusion)?;
+            let mut reader =
+                FileRows::open(&input, file, &columns, schema, batch_rows).map_err(to_datafusion)?;
             while left > 0 {
                 let Some(batch) = reader.next().map_err(to_datafusion)? else { break };
                 let batch = if batch.num_rows() > left { batch.slice(0, left) } else { batch };
@@ -282,12 +280,11 @@ impl ExecutionPlan for SourceScanExec {
                 let batches = guarded(batches, Arc::clone(&files.open), partition);
                 Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches.boxed())))
             }
-            Inner::Csv(groups, options) => {
+            Inner::Rows(groups) => {
                 let files = groups.get(partition).cloned().unwrap_or_default();
                 let batch_rows = context.session_config().batch_size();
-                let batches = read_csv(
+                let batches = read_rows(
                     files,
-                    options.clone(),
                     Arc::clone(&self.input),
                     self.columns.clone(),
                     self.schema(),
@@ -308,7 +305,7 @@ impl ExecutionPlan for SourceScanExec {
     fn metrics(&self) -> Option<MetricsSet> {
         match &self.inner {
             Inner::Parquet(files) => files.exec.metrics(),
-            Inner::Csv(..) => Some(self.metrics.clone_inner()),
+            Inner::Rows(..) => Some(self.metrics.clone_inner()),
         }
     }
 
@@ -349,7 +346,7 @@ impl ExecutionPlan for SourceScanExec {
     ) -> DfResult<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
         let answers = vec![PushedDown::No; result.parent_filters.len()];
         let answer = FilterPushdownPropagation::with_parent_pushdown_result(answers);
-        if result.parent_filters.is_empty() || matches!(self.inner, Inner::Csv(..)) {
+        if result.parent_filters.is_empty() || matches!(self.inner, Inner::Rows(..)) {
             return Ok(answer);
         }
         let filters = result

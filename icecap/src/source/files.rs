@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use icecap_table::{Error, Result};
 
+use super::hive;
 use super::policy::SourcePolicy;
 
 /// No source is read from more files than this.
@@ -18,6 +19,9 @@ pub(super) struct Listed {
     pub(super) path: PathBuf,
     /// Its length.
     pub(super) size: u64,
+    /// Names and values of the Hive-style folders that it lies in, below the directory or the fixed part of the
+    /// glob that was given.
+    pub(super) folders: Vec<(String, String)>,
 }
 
 /// The files of `patterns`, each pattern's in order of name; a directory gives those below it that end in one
@@ -62,7 +66,7 @@ fn expand(pattern: &str, suffixes: &[&str], policy: &SourcePolicy, files: &mut V
     let path = absolute(pattern);
     policy.check_written(fixed_part(&path))?;
     if std::fs::symlink_metadata(&path).is_ok() {
-        return add(&path, suffixes, policy, files, pattern);
+        return add(&path, suffixes, policy, files, pattern, Vec::new());
     }
     if !has_wildcard(&path) {
         return Err(Error::not_found("no such file or directory").with("path", pattern));
@@ -82,13 +86,20 @@ fn expand(pattern: &str, suffixes: &[&str], policy: &SourcePolicy, files: &mut V
         let bookkeeping =
             |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'));
         if entry.is_file() && (bookkeeping(&path) || !bookkeeping(&entry)) {
-            add(&entry, suffixes, policy, files, pattern)?;
+            let below = entry.strip_prefix(fixed_part(&path)).ok().and_then(Path::parent);
+            add(&entry, suffixes, policy, files, pattern, folders_of(below))?;
         }
     }
     if files.len() == before {
         return Err(Error::not_found("no file matches").with("path", pattern));
     }
     Ok(())
+}
+
+/// The Hive-style folders of a path.
+fn folders_of(path: Option<&Path>) -> Vec<(String, String)> {
+    let names = path.into_iter().flat_map(Path::components);
+    names.filter_map(|name| hive::folder(&name.as_os_str().to_string_lossy())).collect()
 }
 
 fn has_wildcard(path: &Path) -> bool {
@@ -106,15 +117,16 @@ fn add(
     policy: &SourcePolicy,
     files: &mut Vec<Listed>,
     pattern: &str,
+    folders: Vec<(String, String)>,
 ) -> Result<()> {
     let real = std::fs::canonicalize(path).map_err(|error| unreadable(path, &error))?;
     policy.check_real(&real)?;
     let meta = std::fs::metadata(&real).map_err(|error| unreadable(&real, &error))?;
     if !meta.is_dir() {
-        return push(Listed { path: real, size: meta.len() }, files);
+        return push(Listed { path: real, size: meta.len(), folders }, files);
     }
     let before = files.len();
-    directory(&real, suffixes, policy, files, 0)?;
+    directory(&real, suffixes, policy, files, &mut Vec::new())?;
     if files.len() == before {
         return Err(Error::not_found(format!(
             "no file in the directory ends in .{}",
@@ -144,9 +156,9 @@ fn directory(
     suffixes: &[&str],
     policy: &SourcePolicy,
     files: &mut Vec<Listed>,
-    depth: usize,
+    folders: &mut Vec<String>,
 ) -> Result<()> {
-    if depth > MAX_DEPTH {
+    if folders.len() > MAX_DEPTH {
         return Err(Error::invalid(format!("directories are nested deeper than {MAX_DEPTH}"))
             .with("path", path.display().to_string()));
     }
@@ -163,17 +175,14 @@ fn directory(
         let path = entry.path();
         let meta = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
         if meta.is_dir() {
-            if name.contains('=') {
-                return Err(Error::unsupported(
-                    "reading Hive-style directories (name=value) is not supported yet",
-                )
-                .with("path", path.display().to_string()));
-            }
-            directory(&path, suffixes, policy, files, depth + 1)?;
+            folders.push(name.into_owned());
+            directory(&path, suffixes, policy, files, folders)?;
+            folders.pop();
         } else if suffixes.iter().any(|suffix| name.ends_with(&format!(".{suffix}"))) {
             let real = std::fs::canonicalize(&path).map_err(|error| unreadable(&path, &error))?;
             policy.check_real(&real)?;
-            push(Listed { path: real, size: meta.len() }, files)?;
+            let folders = folders.iter().filter_map(|name| hive::folder(name)).collect();
+            push(Listed { path: real, size: meta.len(), folders }, files)?;
         }
     }
     Ok(())
@@ -231,8 +240,6 @@ mod tests {
             assert_eq!(names(&pattern, &free).await.unwrap_err().kind(), ErrorKind::NotFound);
         }
         assert_eq!(names("s3://bucket/a.csv", &free).await.unwrap_err().kind(), ErrorKind::Unsupported);
-        std::fs::create_dir(dir.path().join("year=2024")).unwrap();
-        assert_eq!(names(root, &free).await.unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
     #[cfg(unix)]

@@ -13,13 +13,14 @@ use prost::Message;
 
 use super::csv::CsvOptions;
 use super::exec::SourceScanExec;
+use super::json::JsonOptions;
 use super::table::{SourceFile, SourceFormat, SourceInput};
 use crate::plan::error::to_datafusion;
 
 /// A whole source scan.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct SourceMessage {
-    /// CSV's options; a source without them is Parquet.
+    /// CSV's options; a source without them and JSON's is Parquet.
     #[prost(message, optional, tag = "1")]
     csv: Option<CsvMessage>,
     /// DataFusion's own encoding of the schema.
@@ -36,6 +37,20 @@ pub(crate) struct SourceMessage {
     limit: Option<u64>,
     #[prost(uint32, tag = "7")]
     partitions: u32,
+    /// JSON's options.
+    #[prost(message, optional, tag = "8")]
+    json: Option<JsonMessage>,
+    /// How many of the last columns are of folders.
+    #[prost(uint32, tag = "9")]
+    folder_columns: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct JsonMessage {
+    #[prost(uint64, optional, tag = "1")]
+    sample_rows: Option<u64>,
+    #[prost(bool, tag = "2")]
+    is_given: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -50,6 +65,15 @@ struct CsvMessage {
     null: String,
     #[prost(uint64, optional, tag = "5")]
     sample_rows: Option<u64>,
+    #[prost(bool, tag = "6")]
+    union_by_name: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FolderMessage {
+    /// NULL when absent.
+    #[prost(string, optional, tag = "1")]
+    value: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -62,6 +86,8 @@ struct FileMessage {
     rows: Option<u64>,
     #[prost(int64, repeated, tag = "4")]
     offsets: Vec<i64>,
+    #[prost(message, repeated, tag = "5")]
+    folders: Vec<FolderMessage>,
 }
 
 fn broken(what: &str) -> Error {
@@ -80,17 +106,27 @@ impl SourceMessage {
             u32::try_from(n).map_err(|_| to_datafusion(Error::bug("a scan's number is too large")))
         };
         let csv = match &input.format {
-            SourceFormat::Parquet => None,
+            SourceFormat::Parquet | SourceFormat::Json(_) => None,
             SourceFormat::Csv(options) => Some(CsvMessage {
                 header: options.header,
                 delimiter: u32::from(options.delimiter),
                 quote: u32::from(options.quote),
                 null: options.null.clone(),
                 sample_rows: options.sample_rows.map(|rows| rows as u64),
+                union_by_name: options.union_by_name,
             }),
+        };
+        let json = match &input.format {
+            SourceFormat::Json(options) => Some(JsonMessage {
+                sample_rows: options.sample_rows.map(|rows| rows as u64),
+                is_given: options.is_given,
+            }),
+            SourceFormat::Parquet | SourceFormat::Csv(_) => None,
         };
         Ok(Self {
             csv,
+            json,
+            folder_columns: narrow(input.folder_columns)?,
             schema: schema.encode_to_vec(),
             files: input
                 .files
@@ -100,6 +136,11 @@ impl SourceMessage {
                     size_bytes: file.size_bytes,
                     rows: file.rows,
                     offsets: file.offsets.clone(),
+                    folders: file
+                        .folders
+                        .iter()
+                        .map(|value| FolderMessage { value: value.clone() })
+                        .collect(),
                 })
                 .collect(),
             columns: scan.columns().iter().map(|at| narrow(*at)).collect::<DfResult<_>>()?,
@@ -118,17 +159,22 @@ impl SourceMessage {
         let schema =
             ArrowSchema::try_from(&schema).map_err(|error| broken("its schema").with_source(error))?;
         let byte = |byte: u32| u8::try_from(byte).map_err(|_| broken("an option"));
-        let format = match &self.csv {
-            None => SourceFormat::Parquet,
-            Some(csv) => SourceFormat::Csv(CsvOptions {
+        let rows = |rows: Option<u64>| {
+            rows.map(|rows| usize::try_from(rows).map_err(|_| broken("an option"))).transpose()
+        };
+        let format = match (&self.csv, &self.json) {
+            (None, None) => SourceFormat::Parquet,
+            (None, Some(json)) => SourceFormat::Json(JsonOptions {
+                sample_rows: rows(json.sample_rows)?,
+                is_given: json.is_given,
+            }),
+            (Some(csv), _) => SourceFormat::Csv(CsvOptions {
                 header: csv.header,
                 delimiter: byte(csv.delimiter)?,
                 quote: byte(csv.quote)?,
                 null: csv.null.clone(),
-                sample_rows: csv
-                    .sample_rows
-                    .map(|rows| usize::try_from(rows).map_err(|_| broken("an option")))
-                    .transpose()?,
+                sample_rows: rows(csv.sample_rows)?,
+                union_by_name: csv.union_by_name,
             }),
         };
         let files = self
@@ -139,9 +185,14 @@ impl SourceMessage {
                 size_bytes: file.size_bytes,
                 rows: file.rows,
                 offsets: file.offsets.clone(),
+                folders: file.folders.iter().map(|folder| folder.value.clone()).collect(),
             })
             .collect();
-        Ok(Arc::new(SourceInput { format, schema: Arc::new(schema), files }))
+        let folder_columns = self.folder_columns as usize;
+        if folder_columns > schema.fields().len() {
+            return Err(broken("its columns"));
+        }
+        Ok(Arc::new(SourceInput { format, schema: Arc::new(schema), folder_columns, files }))
     }
 
     /// The message's scan.

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{
+    DataType, Field, FieldRef, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit,
+};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::Int96Coercer;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::PhysicalExpr;
 use futures::{StreamExt, TryStreamExt};
@@ -18,6 +21,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::ParquetMetaData;
 
 use super::files::Listed;
+use super::hive;
 use super::table::{SourceFile, SourceFormat, SourceInput};
 use crate::plan::error::from_datafusion;
 use crate::scan::parquet::parquet_options;
@@ -31,7 +35,8 @@ const CONCURRENT_FOOTERS: usize = 16;
 ///
 /// # Errors
 /// `Invalid` naming the first file whose columns are not the first file's; `Corrupt` for what is no Parquet.
-pub(super) async fn read(storage: &Storage, files: Vec<Listed>) -> Result<SourceInput> {
+/// With `union` files may have different columns: those of a name are one.
+pub(super) async fn read(storage: &Storage, files: Vec<Listed>, union: bool) -> Result<SourceInput> {
     let mut read = futures::stream::iter(files)
         .map(|file| async move {
             let mut source = SourceFile::of(file)?;
@@ -48,12 +53,16 @@ pub(super) async fn read(storage: &Storage, files: Vec<Listed>) -> Result<Source
     while let Some((source, found)) = read.try_next().await? {
         match &mut schema {
             None => schema = Some((found, source.location.clone())),
+            Some((known, _)) if union => {
+                let merged = merged(known, &found);
+                *known = merged.map_err(|error| error.with("file", source.location.clone()))?;
+            }
             Some((known, first)) => match same_columns(known, &found) {
                 Ok(merged) => *known = merged,
                 Err(what) => {
                     return Err(Error::invalid(format!(
-                        "the file's columns are not those of {first} ({what}); reading them as one is not \
-                         supported yet"
+                        "the file's columns are not those of {first} ({what}): union_by_name => true reads \
+                         them as one"
                     ))
                     .with("file", source.location));
                 }
@@ -62,7 +71,7 @@ pub(super) async fn read(storage: &Storage, files: Vec<Listed>) -> Result<Source
         sources.push(source);
     }
     let (schema, _) = schema.ok_or_else(|| Error::invalid("no file to read"))?;
-    Ok(SourceInput { format: SourceFormat::Parquet, schema, files: sources })
+    Ok(SourceInput::new(SourceFormat::Parquet, schema, sources))
 }
 
 fn first_byte(group: &parquet::file::metadata::RowGroupMetaData) -> Option<i64> {
@@ -96,7 +105,8 @@ fn plain(fields: &Fields) -> Fields {
     fields.iter().map(|field| Arc::new(plain_field(field))).collect()
 }
 
-fn plain_field(field: &Field) -> Field {
+/// A field without metadata, at any depth.
+pub(super) fn plain_field(field: &Field) -> Field {
     let inner = |field: &Arc<Field>| Arc::new(plain_field(field));
     let data_type = match field.data_type() {
         DataType::Struct(fields) => DataType::Struct(plain(fields)),
@@ -134,6 +144,45 @@ fn same_columns(known: &SchemaRef, found: &SchemaRef) -> Result<SchemaRef, Strin
     Ok(Arc::new(ArrowSchema::new(fields)))
 }
 
+/// Both schemas as one: columns of a name are one, of the wider type; what a file lacks is NULL there.
+fn merged(known: &SchemaRef, found: &SchemaRef) -> Result<SchemaRef> {
+    let mut fields: Vec<Field> = Vec::with_capacity(known.fields().len());
+    for field in known.fields() {
+        let field = field.as_ref().clone();
+        fields.push(match found.field_with_name(field.name()) {
+            Err(_) => field.with_nullable(true),
+            Ok(other) => {
+                let ty = wider(field.data_type(), other.data_type()).ok_or_else(|| {
+                    Error::invalid(format!(
+                        "column {:?} is {} here and {} in files before, which are not one type",
+                        field.name(),
+                        other.data_type(),
+                        field.data_type()
+                    ))
+                })?;
+                let nullable = field.is_nullable() || other.is_nullable();
+                field.with_data_type(ty).with_nullable(nullable)
+            }
+        });
+    }
+    let added = found.fields().iter().filter(|field| known.field_with_name(field.name()).is_err());
+    fields.extend(added.map(|field| field.as_ref().clone().with_nullable(true)));
+    Ok(Arc::new(ArrowSchema::new(fields)))
+}
+
+/// The type that holds every value of both, where one of them does.
+fn wider(one: &DataType, other: &DataType) -> Option<DataType> {
+    const WHOLE: [DataType; 4] = [DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64];
+    const REAL: [DataType; 2] = [DataType::Float32, DataType::Float64];
+    if one == other {
+        return Some(one.clone());
+    }
+    [&WHOLE[..], &REAL[..]].into_iter().find_map(|family| {
+        let place = |ty: &DataType| family.iter().position(|own| own == ty);
+        family.get(place(one)?.max(place(other)?)).cloned()
+    })
+}
+
 /// The slices of a source's files, as a table's are cut.
 pub(super) fn source_slices(input: &SourceInput, partitions: usize) -> Vec<FileSlice> {
     let offsets: Vec<Vec<i64>> = input.files.iter().map(|file| file.offsets.clone()).collect();
@@ -165,9 +214,13 @@ impl ParquetFiles {
         limit: Option<usize>,
         partitions: usize,
     ) -> Result<Self> {
+        let own = input.file_schema().fields().len();
+        let folders: Vec<FieldRef> = input.schema.fields()[own..].to_vec();
         let readers = Readers::default();
         let open = readers.open_files();
-        let mut source = ParquetSource::new(Arc::clone(&input.schema))
+        let schema =
+            TableSchema::builder(input.file_schema()).with_table_partition_cols(folders.clone()).build();
+        let mut source = ParquetSource::new(schema)
             .with_parquet_file_reader_factory(Arc::new(readers))
             .with_table_parquet_options(parquet_options());
         if let Some(predicate) = predicate {
@@ -186,7 +239,15 @@ impl ParquetFiles {
                     version: None,
                 };
                 let record_count = file.rows;
-                Ok((FileHandle { record_count, ..FileHandle::new(file.location.clone(), store) }, meta))
+                let handle = FileHandle { record_count, ..FileHandle::new(file.location.clone(), store) };
+                let values = folders
+                    .iter()
+                    .enumerate()
+                    .map(|(at, field)| {
+                        hive::scalar(file.folders.get(at).and_then(Option::as_deref), field.data_type())
+                    })
+                    .collect::<Result<Vec<_>>>()?;
+                Ok((handle, meta, values))
             })
             .collect::<Result<Vec<_>>>()?;
         let groups = deal(slices, &data_files(input), partitions)
@@ -195,11 +256,12 @@ impl ParquetFiles {
                 group
                     .into_iter()
                     .map(|slice| {
-                        let (handle, meta) = handles
+                        let (handle, meta, values) = handles
                             .get(slice.file)
                             .ok_or_else(|| Error::bug("a slice of a file that is not in the scan"))?;
-                        let file =
-                            PartitionedFile::new_from_meta(meta.clone()).with_extension(handle.clone());
+                        let file = PartitionedFile::new_from_meta(meta.clone())
+                            .with_partition_values(values.clone())
+                            .with_extension(handle.clone());
                         Ok(match slice.range() {
                             Some((start, end)) => file.with_range(start, end),
                             None => file,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -15,6 +15,7 @@ use icecap_table::{Error, Result};
 use super::csv::CsvOptions;
 use super::exec::SourceScanExec;
 use super::files::Listed;
+use super::json::JsonOptions;
 use crate::plan::error::to_datafusion;
 
 /// A file of a source.
@@ -28,13 +29,15 @@ pub struct SourceFile {
     pub rows: Option<u64>,
     /// Where its row groups begin, where it has any.
     pub offsets: Vec<i64>,
+    /// The values of its Hive-style folders, in the order of the source's last columns.
+    pub folders: Vec<Option<String>>,
 }
 
 impl SourceFile {
     pub(super) fn of(file: Listed) -> Result<Self> {
         let path = file.path.to_str().ok_or_else(|| Error::invalid("a file's path is not UTF-8"))?;
         let location = location::to_location(path)?;
-        Ok(Self { location, size_bytes: file.size, rows: None, offsets: Vec::new() })
+        Ok(Self { location, size_bytes: file.size, rows: None, offsets: Vec::new(), folders: Vec::new() })
     }
 }
 
@@ -45,6 +48,8 @@ pub enum SourceFormat {
     Parquet,
     /// CSV.
     Csv(CsvOptions),
+    /// JSON, one object a line.
+    Json(JsonOptions),
 }
 
 impl SourceFormat {
@@ -52,6 +57,7 @@ impl SourceFormat {
         match self {
             Self::Parquet => "parquet",
             Self::Csv(_) => "csv",
+            Self::Json(_) => "json",
         }
     }
 }
@@ -61,13 +67,54 @@ impl SourceFormat {
 pub struct SourceInput {
     /// How they are written.
     pub format: SourceFormat,
-    /// Their columns.
+    /// Their columns, those of folders last.
     pub schema: SchemaRef,
+    /// How many columns are of folders.
+    pub folder_columns: usize,
     /// The files.
     pub files: Vec<SourceFile>,
 }
 
-/// The provider of `read_parquet` and `read_csv`.
+impl SourceInput {
+    pub(super) fn new(format: SourceFormat, schema: SchemaRef, files: Vec<SourceFile>) -> Self {
+        Self { format, schema, folder_columns: 0, files }
+    }
+
+    /// The columns that are in the files.
+    pub(super) fn file_schema(&self) -> SchemaRef {
+        let own = self.schema.fields().len().saturating_sub(self.folder_columns);
+        Arc::new(Schema::new(self.schema.fields()[..own].to_vec()))
+    }
+
+    /// The same source with the columns of its files' folders.
+    ///
+    /// # Errors
+    /// `Invalid` for a folder called as a column.
+    pub(super) fn with_folders(
+        mut self,
+        fields: Vec<FieldRef>,
+        values: Vec<Vec<Option<String>>>,
+    ) -> Result<Self> {
+        for field in &fields {
+            let same = |own: &&FieldRef| own.name().to_lowercase() == field.name().to_lowercase();
+            if self.schema.fields().iter().any(|own| same(&own)) {
+                return Err(Error::invalid(format!(
+                    "{} is a column of the files and a folder: say hive_partitioning => false",
+                    field.name()
+                )));
+            }
+        }
+        self.folder_columns = fields.len();
+        self.schema =
+            Arc::new(Schema::new(self.schema.fields().iter().cloned().chain(fields).collect::<Vec<_>>()));
+        for (file, values) in self.files.iter_mut().zip(values) {
+            file.folders = values;
+        }
+        Ok(self)
+    }
+}
+
+/// The provider of `read_parquet`, `read_csv` and `read_json`.
 #[derive(Debug)]
 pub struct SourceTable {
     input: Arc<SourceInput>,

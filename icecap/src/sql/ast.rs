@@ -3,7 +3,7 @@
 use std::fmt;
 
 use datafusion::common::TableReference;
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{Expr, Query};
 use icecap_table::iceberg::spec::{Transform, Type};
 
 /// One statement of a script.
@@ -68,6 +68,42 @@ pub enum Statement {
         /// Which names: see [`matches_pattern`](crate::sql::names::matches_pattern).
         pattern: Option<String>,
     },
+    /// `SHOW TBLPROPERTIES name [('key')]`.
+    ShowProperties {
+        /// The table.
+        name: Name,
+        /// The only property asked for.
+        key: Option<String>,
+    },
+    /// `SHOW CREATE TABLE name`.
+    ShowCreateTable {
+        /// The table.
+        name: Name,
+    },
+    /// `SHOW COLUMNS {IN | FROM} name [{IN | FROM} namespace]`.
+    ShowColumns {
+        /// The table, the namespace before it.
+        name: Name,
+    },
+    /// `SHOW PARTITIONS name`.
+    ShowPartitions {
+        /// The table.
+        name: Name,
+    },
+    /// `CALL procedure(name => value, …)`.
+    Call {
+        /// The procedure, such as `system.register_table`.
+        procedure: Name,
+        /// The arguments: a name (lower-case) for `name => value`, and the value.
+        args: Vec<(Option<String>, Value)>,
+    },
+    /// `EXPLAIN [ANALYZE]` of a query, an `INSERT` or a CTAS.
+    Explain {
+        /// Whether the statement is run: a write then takes effect.
+        analyze: bool,
+        /// The statement.
+        statement: Box<Statement>,
+    },
     /// `{DESCRIBE | DESC} [TABLE | EXTENDED | FORMATTED] name`.
     Describe {
         /// The table.
@@ -75,6 +111,29 @@ pub enum Statement {
         /// Whether properties are asked for too (`EXTENDED` or `FORMATTED`).
         extended: bool,
     },
+}
+
+impl Statement {
+    /// Whether running it may change something.
+    pub fn may_write(&self) -> bool {
+        match self {
+            Self::Query(_)
+            | Self::ShowTables { .. }
+            | Self::ShowNamespaces { .. }
+            | Self::ShowProperties { .. }
+            | Self::ShowCreateTable { .. }
+            | Self::ShowColumns { .. }
+            | Self::ShowPartitions { .. }
+            | Self::Describe { .. } => false,
+            Self::Explain { analyze, statement } => *analyze && statement.may_write(),
+            Self::CreateTable(_)
+            | Self::DropTable { .. }
+            | Self::CreateNamespace { .. }
+            | Self::DropNamespace { .. }
+            | Self::Insert(_)
+            | Self::Call { .. } => true,
+        }
+    }
 }
 
 /// A dotted name as it was written, of one part or more.
@@ -185,10 +244,10 @@ pub enum TableUseKind {
 pub enum VersionSpec {
     /// A snapshot id.
     Snapshot(i64),
-    /// A branch or tag.
+    /// A branch or tag; where there is none of that name, a snapshot id in quotes.
     Reference(String),
-    /// The state at a time, in microseconds since 1970 in UTC.
-    TimestampMicros(i64),
+    /// The state at a time: an expression without columns.
+    Time(Box<Expr>),
 }
 
 /// A constant argument of a table function.

@@ -1,17 +1,21 @@
 //! Text to statements: heads are read here, queries and expressions inside by sqlparser.
 
+mod call;
 mod create;
 mod query;
+mod show;
 #[cfg(test)]
 mod tests;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
+use icecap_table::iceberg::spec::Type;
 use icecap_table::{Error, Result};
 
-use super::ast::{Insert, ParsedStatement, Statement};
+use super::ast::{Insert, Name, ParsedStatement, Statement};
 use super::cursor::{Cursor, Tokens};
 use super::depth::check_depth;
 use super::script::{StatementText, split_script};
+use super::types::type_at;
 
 /// Parses a script: statements that end at `;`.
 ///
@@ -33,6 +37,45 @@ pub fn parse_statement(text: &StatementText<'_>) -> Result<ParsedStatement> {
     Ok(ParsedStatement { text: text.text.to_owned(), statement })
 }
 
+/// The dotted name that a text holds, as the argument of a procedure does.
+///
+/// # Errors
+/// `Invalid` when it holds something else.
+pub fn parse_name(text: &str) -> Result<Name> {
+    let wrong =
+        || Error::invalid(format!("{text:?} is no name of a table: write it as in 'namespace.table'"));
+    let tokens = Tokens::of(text).map_err(|_| wrong())?;
+    let mut cursor = tokens.cursor();
+    let name = cursor.name("the name of a table").map_err(|_| wrong())?;
+    if cursor.is_at_end() { Ok(name) } else { Err(wrong()) }
+}
+
+/// The columns that a text holds, as in `id bigint, at timestamp`: names and types.
+///
+/// # Errors
+/// `Invalid` when it holds something else, or a name twice.
+pub fn parse_columns(text: &str) -> Result<Vec<(String, Type)>> {
+    let tokens = Tokens::of(text)?;
+    check_depth(&tokens.list, tokens.origin())?;
+    let mut cursor = tokens.cursor();
+    let mut columns: Vec<(String, Type)> = Vec::new();
+    let mut next_id = 0;
+    loop {
+        let here = cursor.clone();
+        // Names of fields are as they are written: they are looked for in data.
+        let name = cursor.identifier("the name of a column")?.value;
+        if columns.iter().any(|(other, _)| *other == name) {
+            return Err(here.invalid(&format!("the column {name} is there twice")));
+        }
+        columns.push((name, type_at(&mut cursor, &mut next_id)?));
+        if !cursor.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect_end()?;
+    Ok(columns)
+}
+
 /// Statements that are known and not done yet, by their first words.
 const NOT_YET: &[&[&str]] = &[
     &["INSERT", "OVERWRITE"],
@@ -44,9 +87,6 @@ const NOT_YET: &[&[&str]] = &[
     &["ALTER"],
     &["OPTIMIZE"],
     &["VACUUM"],
-    &["CALL"],
-    &["EXPLAIN", "ANALYZE"],
-    &["EXPLAIN"],
     &["CREATE", "VIEW"],
     &["CREATE", "OR", "REPLACE", "VIEW"],
     &["CREATE", "OR", "REPLACE", "TABLE"],
@@ -74,11 +114,7 @@ const NOT_YET: &[&[&str]] = &[
     &["START", "TRANSACTION"],
     &["COMMIT"],
     &["ROLLBACK"],
-    &["SHOW", "CREATE", "TABLE"],
     &["SHOW", "CREATE", "VIEW"],
-    &["SHOW", "TBLPROPERTIES"],
-    &["SHOW", "COLUMNS"],
-    &["SHOW", "PARTITIONS"],
     &["SHOW", "VIEWS"],
     &["SHOW", "FUNCTIONS"],
     &["SHOW", "CATALOGS"],
@@ -131,6 +167,12 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if cursor.take(&["INSERT", "INTO"]) {
         return insert(cursor);
     }
+    if cursor.take(&["CALL"]) {
+        return call::call(cursor);
+    }
+    if cursor.take(&["EXPLAIN"]) {
+        return explain(cursor);
+    }
     if cursor.take(&["SHOW", "TABLES"]) {
         let namespace = if cursor.take_any(&["IN", "FROM"]) {
             Some(cursor.name("the name of a namespace")?)
@@ -139,6 +181,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         };
         let pattern = pattern(cursor)?;
         return Ok(Statement::ShowTables { namespace, pattern });
+    }
+    if let Some(statement) = show::show(cursor)? {
+        return Ok(statement);
     }
     if cursor.is_keyword("SHOW")
         && ["NAMESPACES", "DATABASES", "SCHEMAS"].iter().any(|word| cursor.is_keyword_at(1, word))
@@ -226,6 +271,35 @@ fn describe(cursor: &mut Cursor<'_>) -> Result<Statement> {
     let name = cursor.name("the name of a table")?;
     cursor.expect_end()?;
     Ok(Statement::Describe { name, extended })
+}
+
+/// What follows `EXPLAIN`.
+fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    let refused = |cursor: &Cursor<'_>, what: &str| {
+        Err(Error::unsupported(format!("{}: EXPLAIN {what} is not supported yet", cursor.place())))
+    };
+    let analyze = cursor.take(&["ANALYZE"]);
+    for option in ["VERBOSE", "EXTENDED", "FORMATTED", "COST", "CODEGEN", "LOGICAL", "DISTRIBUTED"] {
+        if cursor.is_keyword(option) {
+            return refused(cursor, option);
+        }
+    }
+    if matches!(cursor.peek(), Some(Token::LParen))
+        && ["TYPE", "FORMAT"].iter().any(|word| cursor.is_keyword_at(1, word))
+    {
+        return refused(cursor, "(…)");
+    }
+    let here = cursor.clone();
+    if cursor.is_keyword("EXPLAIN") {
+        return Err(cursor.expected("a query, INSERT INTO or CREATE TABLE … AS"));
+    }
+    let statement = statement(cursor)?;
+    match &statement {
+        Statement::Query(_) | Statement::Insert(_) => {}
+        Statement::CreateTable(create) if create.query.is_some() => {}
+        _ => return refused(&here, "of a statement that is no query, INSERT or CREATE TABLE … AS"),
+    }
+    Ok(Statement::Explain { analyze, statement: Box::new(statement) })
 }
 
 fn insert(cursor: &mut Cursor<'_>) -> Result<Statement> {

@@ -18,8 +18,8 @@ use datafusion::logical_expr::{
     TableProviderFilterPushDown, TableSource, WindowUDF,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
-use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Query, Statement};
 use icecap_table::{Error, Result};
 
 use super::error::from_datafusion;
@@ -67,6 +67,19 @@ impl<'a> StatementContext<'a> {
         let plan =
             planner.sql_statement_to_plan(Statement::Query(Box::new(query))).map_err(from_datafusion)?;
         restore(semantics::apply(plan)?, &restored)
+    }
+
+    /// Plans an expression without columns as a query of one row.
+    ///
+    /// # Errors
+    /// `Invalid` for a column, or an expression that is wrong.
+    pub(crate) fn plan_constant(&self, expr: SqlExpr) -> Result<LogicalPlan> {
+        let planner = SqlToRel::new_with_options(self, parser_options());
+        let plan = planner
+            .sql_to_expr(expr, &DFSchema::empty(), &mut PlannerContext::new())
+            .and_then(|expr| LogicalPlanBuilder::empty(true).project([expr])?.build())
+            .map_err(from_datafusion)?;
+        semantics::apply(plan)
     }
 }
 

@@ -9,11 +9,11 @@ use std::ops::ControlFlow;
 use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-    Query, TableAlias, TableFactor, UnaryOperator, Value as SqlValue, VisitMut, VisitorMut,
+    Query, TableAlias, TableFactor, TableVersion, UnaryOperator, Value as SqlValue, VisitMut, VisitorMut,
 };
 use icecap_table::{Error, Result};
 
-use super::ast::{Name, NamePart, TableUse, TableUseKind, Value};
+use super::ast::{Name, NamePart, TableUse, TableUseKind, Value, VersionSpec};
 use super::names::folded;
 
 /// How many tables a query may read.
@@ -40,8 +40,8 @@ pub fn resolve_tables(query: &mut Query) -> Result<Vec<TableUse>> {
 struct Resolver {
     scopes: Vec<Scope>,
     uses: Vec<TableUse>,
-    /// The name as it was first written, by reference.
-    references: HashMap<TableReference, Name>,
+    /// The name as it was first written and the version, by reference.
+    references: HashMap<TableReference, (Name, Option<VersionSpec>)>,
     factors: usize,
 }
 
@@ -130,9 +130,7 @@ impl Resolver {
                 sample,
                 index_hints,
             } => {
-                let refused = if version.is_some() {
-                    "time travel"
-                } else if sample.is_some() {
+                let refused = if sample.is_some() {
                     "TABLESAMPLE"
                 } else if *with_ordinality {
                     "WITH ORDINALITY"
@@ -149,13 +147,21 @@ impl Resolver {
                                 "SETTINGS of a table function is not supported yet",
                             ));
                         }
+                        Some(_) if version.is_some() => {
+                            return Err(Error::invalid(format!(
+                                "{name}(…) has no versions: VERSION and TIMESTAMP AS OF stand behind a table"
+                            )));
+                        }
                         Some(args) => {
                             if is_native(name) {
                                 return Ok(());
                             }
                             self.function(name, &args.args, alias.take())?
                         }
-                        None => self.table(name, alias.take())?,
+                        None => {
+                            let version = version.take().map(|version| self::version(name, version));
+                            self.table(name, version.transpose()?, alias.take())?
+                        }
                     };
                     *factor = table(reference, alias);
                     return Ok(());
@@ -178,12 +184,18 @@ impl Resolver {
     fn table(
         &mut self,
         name: &ObjectName,
+        version: Option<VersionSpec>,
         alias: Option<TableAlias>,
     ) -> Result<(ObjectName, Option<TableAlias>)> {
         let parts = parts(name)?;
         if let [part] = parts.as_slice() {
             let name = folded(&part.value);
             if self.scopes.iter().rev().any(|scope| scope.sees(&name)) {
+                if version.is_some() {
+                    return Err(Error::invalid(format!(
+                        "{name} is a query of WITH and has no versions: put the version behind the table that it reads"
+                    )));
+                }
                 return Ok((ObjectName::from(vec![quoted(&name)]), alias));
             }
         }
@@ -198,13 +210,16 @@ impl Resolver {
             _ => None,
         };
         if let Some(reference) = wanted {
-            // Two spellings of a name may be two tables: only the first keeps the plain reference.
+            // Two spellings of a name may be two tables, and versions are tables of their own: only the first
+            // keeps the plain reference.
             match self.references.get(&reference) {
-                Some(first) if same_spelling(first, &name) => return Ok((object(&keys), alias)),
+                Some((first, of)) if same_spelling(first, &name) && *of == version => {
+                    return Ok((object(&keys), alias));
+                }
                 Some(_) => {}
                 None => {
-                    self.references.insert(reference.clone(), name.clone());
-                    self.uses.push(TableUse { reference, kind: TableUseKind::Table { name, version: None } });
+                    self.references.insert(reference.clone(), (name.clone(), version.clone()));
+                    self.uses.push(TableUse { reference, kind: TableUseKind::Table { name, version } });
                     return Ok((object(&keys), alias));
                 }
             }
@@ -213,7 +228,7 @@ impl Resolver {
         let unique = format!("{last}#{}", self.uses.len());
         self.uses.push(TableUse {
             reference: TableReference::bare(unique.as_str()),
-            kind: TableUseKind::Table { name, version: None },
+            kind: TableUseKind::Table { name, version },
         });
         Ok((object(&[unique]), Some(alias.unwrap_or_else(|| named(&last)))))
     }
@@ -245,6 +260,29 @@ impl Resolver {
             kind: TableUseKind::Function { name, args },
         });
         Ok((object(&[unique]), Some(alias.unwrap_or_else(|| named(&plain)))))
+    }
+}
+
+/// The version behind a table, as the token pass spells it.
+fn version(table: &ObjectName, version: TableVersion) -> Result<VersionSpec> {
+    let wrong = |expr: &Expr| {
+        let text: String = expr.to_string().chars().take(60).collect();
+        Error::invalid(format!(
+            "VERSION AS OF takes a snapshot id, or the name of a branch or tag in single quotes, not {text} (table {table})"
+        ))
+    };
+    match version {
+        TableVersion::ForSystemTimeAsOf(expr) => match constant(&expr) {
+            Some(Value::Number(digits)) => {
+                digits.parse().map(VersionSpec::Snapshot).map_err(|_| wrong(&expr))
+            }
+            Some(Value::String(name)) if !name.is_empty() => Ok(VersionSpec::Reference(name)),
+            _ => Err(wrong(&expr)),
+        },
+        TableVersion::TimestampAsOf(expr) => Ok(VersionSpec::Time(Box::new(expr))),
+        other => Err(Error::unsupported(format!(
+            "{other} behind table {table} is not supported: write FOR VERSION AS OF or FOR TIMESTAMP AS OF"
+        ))),
     }
 }
 

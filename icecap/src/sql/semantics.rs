@@ -3,10 +3,14 @@
 //! A pass over the logical plan, after the planner and before the optimiser: types are known, nothing has been
 //! converted yet.
 
+mod arithmetic;
 mod cast;
 mod doubles;
+mod sum;
+mod text;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -14,6 +18,14 @@ use icecap_table::Result;
 
 use super::error::from_datafusion;
 pub use cast::{CAST_FUNCTION, OwnCast};
+
+/// Functions in the place of DataFusion's of the same name, and those that plans of [`apply`] call.
+pub fn register(state: SessionStateBuilder) -> SessionStateBuilder {
+    let mut state = state;
+    state.scalar_functions().get_or_insert_default().extend(arithmetic::functions());
+    state.aggregate_functions().get_or_insert_default().push(sum::CheckedSum::function());
+    state
+}
 
 /// Gives every expression of the plan, its subqueries included, Trino's meaning. Names of outputs stay.
 pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -25,7 +37,8 @@ pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
             let name = names.save(&expr);
             let rewritten = expr.transform_up(|expr| {
                 let expr = cast::of_expr(expr, &schema)?;
-                Ok(Transformed::yes(doubles::of_expr(expr, &schema)))
+                let expr = text::of_expr(doubles::of_expr(expr, &schema), &schema)?;
+                Ok(Transformed::yes(arithmetic::of_expr(expr, &schema)?))
             })?;
             Ok(rewritten.update_data(|expr| name.restore(expr)))
         })?;

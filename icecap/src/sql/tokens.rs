@@ -10,16 +10,22 @@ use super::types::{sql_type_name, type_at};
 /// Rewrites the tokens from the cursor on.
 ///
 /// The type of each cast becomes one quoted word holding its name, so that sqlparser's own type grammar is
-/// never asked; `DECIMAL '1.5'` becomes the number.
+/// never asked; `DECIMAL '1.5'` becomes the number. Each spelling of a table's version becomes one of the two that
+/// sqlparser reads with an expression behind: see [`version_clause`].
 ///
 /// # Errors
-/// `Invalid` for a type that is none; `Unsupported` for a version of a table (`… AS OF`) and for parameters.
+/// `Invalid` for a type that is none; `Unsupported` for parameters.
 pub(crate) fn rewrite(mut cursor: Cursor<'_>) -> Result<Vec<TokenWithSpan>> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(cursor.rest().len());
     // For each open parenthesis, whether it is that of a CAST whose type is still to come.
     let mut casts = Vec::new();
     while let Some(token) = cursor.rest().first() {
         refuse(&cursor)?;
+        if let Some((length, words)) = version_clause(&cursor) {
+            out.extend(words.map(|word| TokenWithSpan::new(Token::make_keyword(word), token.span)));
+            (0..length).for_each(|_| cursor.advance());
+            continue;
+        }
         match &token.token {
             Token::LParen => casts.push(out.last().is_some_and(is_cast)),
             Token::RParen => {
@@ -72,9 +78,15 @@ const CALLS: &[&str] = &[
 /// Words that sqlparser takes for a type, at any depth, where a parenthesis follows.
 const TYPES: &[&str] = &["LOWCARDINALITY", "MAP", "NESTED", "NULLABLE", "TUPLE"];
 
+/// Words that sqlparser takes for a table's version in another dialect's spelling.
+const VERSIONS: &[&str] = &["AT", "BEFORE", "CHANGES"];
+
 /// Whether a word that could be something special is a name.
 fn is_plain_name(cursor: &Cursor<'_>) -> bool {
     let is = |words: &[&str]| words.iter().any(|word| cursor.is_keyword(word));
+    if is(VERSIONS) {
+        return !cursor.are_keywords(&["AT", "TIME", "ZONE"]);
+    }
     if matches!(cursor.peek_at(1), Some(Token::LParen)) { is(TYPES) } else { is(CALLS) }
 }
 
@@ -127,20 +139,30 @@ fn refuse(cursor: &Cursor<'_>) -> Result<()> {
         }
         _ => {}
     }
-    let version = |at: usize| {
-        ["VERSION", "TIMESTAMP", "SYSTEM_TIME", "SYSTEM_VERSION"]
-            .iter()
-            .any(|word| cursor.is_keyword_at(at, word))
-            && cursor.is_keyword_at(at + 1, "AS")
-            && cursor.is_keyword_at(at + 2, "OF")
-    };
-    let spelled_short = version(0)
-        && !cursor.is_keyword_at(3, "FROM")
-        && !matches!(cursor.peek_at(3), None | Some(Token::Comma | Token::RParen | Token::Period));
-    if spelled_short || (cursor.is_keyword("FOR") && version(1)) {
-        return Err(Error::unsupported(format!("{}: time travel is not supported yet", cursor.place())));
-    }
     Ok(())
+}
+
+/// `FOR SYSTEM_TIME AS OF` stands for every spelling with a version behind, `FOR TIMESTAMP AS OF` (without `FOR`)
+/// for every one with a time: sqlparser reads an expression after both. Gives the length of what is replaced.
+fn version_clause(cursor: &Cursor<'_>) -> Option<(usize, std::vec::IntoIter<&'static str>)> {
+    let clause = |at: usize| {
+        let follows = cursor.is_keyword_at(at + 1, "AS") && cursor.is_keyword_at(at + 2, "OF");
+        let is = |word| follows && cursor.is_keyword_at(at, word);
+        if is("VERSION") || is("SYSTEM_VERSION") {
+            Some(vec!["FOR", "SYSTEM_TIME", "AS", "OF"])
+        } else if is("TIMESTAMP") || is("SYSTEM_TIME") {
+            Some(vec!["TIMESTAMP", "AS", "OF"])
+        } else {
+            None
+        }
+    };
+    if cursor.is_keyword("FOR") {
+        return clause(1).map(|words| (4, words.into_iter()));
+    }
+    // Without FOR the words may be a column with an alias.
+    let is_alias = cursor.is_keyword_at(3, "FROM")
+        || matches!(cursor.peek_at(3), None | Some(Token::Comma | Token::RParen | Token::Period));
+    clause(0).filter(|_| !is_alias).map(|words| (3, words.into_iter()))
 }
 
 /// `DECIMAL '1.5'` as the tokens of the number.

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use datafusion::arrow::array::{Array, ArrayData, BinaryArray, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::disk_manager::DiskManager;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -20,10 +21,13 @@ use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
-use super::budget::{Budget, Share};
+use super::budget::Budget;
 use super::layout::FileLayout;
+use super::slots::Slots;
 use super::target::WriteTarget;
+use super::team::{Member, Team};
 use super::writer::{Begun, CHUNK_BYTES, PartitionWriter};
+use crate::plan::from_datafusion;
 
 /// The `kind` of a row that carries a data file.
 pub const KIND_DATA: &str = "data";
@@ -36,16 +40,30 @@ const CHUNK_ROWS: usize = 1 << 16;
 
 /// Writes its input to data files of a table, and gives one row `(kind, staged_file)` for each file.
 ///
-/// Input partition *i* is written by writer *i*; nothing is repartitioned, and no order is asked for. The
-/// rows of a writer come when all its files are durable. When a writer fails it deletes its own files; what
-/// other writers have finished stays, and [`begun_files`](Self::begun_files) names it.
+/// Input partition *i* is read by writer *i*; no order is asked for. Unless the table's
+/// `write.distribution-mode` is `none`, the writers of a partitioned table share its partitions, so that each has
+/// one file and not one of every writer; who writes it is seen when its rows come, so that a partition that has
+/// most of the rows keeps all cores busy too. The rows of a writer come when all its files are durable. When a
+/// writer fails it deletes its own files; what other writers have finished stays, and
+/// [`begun_files`](Self::begun_files) names it.
 #[derive(Debug)]
 pub struct IcebergWriteExec {
     input: Arc<dyn ExecutionPlan>,
     layout: Arc<FileLayout>,
     budget: Arc<Budget>,
     begun: Begun,
+    /// The writers at work, where they share partitions.
+    team: SharedTeam,
     properties: Arc<PlanProperties>,
+}
+
+#[derive(Default)]
+struct SharedTeam(Mutex<Weak<Team>>);
+
+impl fmt::Debug for SharedTeam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedTeam").finish_non_exhaustive()
+    }
 }
 
 impl IcebergWriteExec {
@@ -82,6 +100,23 @@ impl IcebergWriteExec {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The writers that the next one belongs to.
+    fn team(&self, context: &TaskContext) -> Arc<Team> {
+        let begin = || {
+            let share = self.budget.share(context.memory_pool());
+            Arc::new(Team::new(Slots::new(Arc::clone(&self.layout), share)))
+        };
+        if !self.layout.shares_partitions() {
+            return begin();
+        }
+        let mut team = self.team.0.lock().unwrap_or_else(PoisonError::into_inner);
+        team.upgrade().unwrap_or_else(|| {
+            let new = begin();
+            *team = Arc::downgrade(&new);
+            new
+        })
+    }
+
     fn with_layout(input: Arc<dyn ExecutionPlan>, layout: Arc<FileLayout>) -> Self {
         let partitions = input.output_partitioning().partition_count();
         let properties = PlanProperties::new(
@@ -95,6 +130,7 @@ impl IcebergWriteExec {
             input,
             layout,
             begun: Begun::default(),
+            team: SharedTeam::default(),
             properties: Arc::new(properties),
         }
     }
@@ -108,6 +144,8 @@ impl DisplayAs for IcebergWriteExec {
         if !fields.is_empty() {
             let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
             write!(f, ", partition=[{}]", names.join(", "))?;
+            let mode = if self.layout.shares_partitions() { "shared" } else { "none" };
+            write!(f, ", distribution={mode}")?;
         }
         Ok(())
     }
@@ -152,7 +190,8 @@ impl ExecutionPlan for IcebergWriteExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> DataFusionResult<SendableRecordBatchStream> {
-        let share = self.budget.share(context.memory_pool());
+        let member = Member::join(self.team(&context));
+        let disk = Arc::clone(&context.runtime_env().disk_manager);
         let mut rows = self.input.execute(partition, context)?;
         // The source runs beside the encoder. Both end with the stream.
         let mut input = RecordBatchReceiverStream::builder(self.input.schema(), QUEUED_BATCHES);
@@ -171,8 +210,9 @@ impl ExecutionPlan for IcebergWriteExec {
             budget: Arc::clone(&self.budget),
             begun: Arc::clone(&self.begun),
             number: partition,
+            disk,
         };
-        let rows = futures::stream::once(job.run(input.build(), share));
+        let rows = futures::stream::once(job.run(input.build(), member));
         // A writer without rows gives no batch.
         let rows = rows.filter_map(|result| std::future::ready(result.transpose()));
         Ok(Box::pin(RecordBatchStreamAdapter::new(Self::output_schema(), rows)))
@@ -185,42 +225,48 @@ struct Job {
     budget: Arc<Budget>,
     begun: Begun,
     number: usize,
+    disk: Arc<DiskManager>,
 }
 
 impl Job {
     async fn run(
         self,
         input: SendableRecordBatchStream,
-        share: Share,
+        mut member: Member,
     ) -> DataFusionResult<Option<RecordBatch>> {
         let layout = Arc::clone(&self.layout);
         let begun = Arc::clone(&self.begun);
-        let mut writer = PartitionWriter::new(layout, self.number, share, begun).map_err(external)?;
-        match self.write_all(&mut writer, input).await {
+        let slots = Arc::clone(&member.team.slots);
+        let disk = Arc::clone(&self.disk);
+        let mut writer = PartitionWriter::new(layout, self.number, slots, disk, begun).map_err(external)?;
+        match self.write_all(&mut writer, input, &mut member).await {
             Ok(staged) if staged.is_empty() => Ok(None),
             Ok(staged) => rows_of(&staged).map(Some),
             Err(error) => {
+                let error = from_datafusion(error);
+                member.fail(&error);
                 writer.abandon().await;
-                Err(error)
+                Err(external(error))
             }
         }
     }
 
-    /// How many threads this writer may use: its part of those that are there.
-    fn parallel(&self) -> usize {
+    /// How many threads each of `writers` may use: its part of those that are there.
+    fn parallel(&self, writers: usize) -> usize {
         let threads = tokio::runtime::Handle::current().metrics().num_workers();
-        threads.div_ceil(self.budget.writers().max(1))
+        threads.div_ceil(writers.max(self.budget.writers()).max(1))
     }
 
     async fn write_all(
         &self,
         writer: &mut PartitionWriter,
         mut input: SendableRecordBatchStream,
+        member: &mut Member,
     ) -> DataFusionResult<Vec<StagedFile>> {
         let mut chunk = Chunk::default();
         while let Some(batch) = input.next().await {
             chunk.push(batch?);
-            let parallel = self.parallel();
+            let parallel = self.parallel(member.team.reading());
             let gather = parallel > 1 || writer.is_partitioned();
             if !gather || chunk.rows >= CHUNK_ROWS || chunk.bytes >= CHUNK_BYTES {
                 let batches = std::mem::take(&mut chunk).batches;
@@ -228,9 +274,11 @@ impl Job {
             }
         }
         let batches = chunk.batches;
-        writer.write(&batches, self.parallel()).await.map_err(external)?;
+        let parallel = self.parallel(member.team.reading());
+        writer.write(&batches, parallel).await.map_err(external)?;
         drop(batches);
-        writer.finish(self.parallel()).await.map_err(external)
+        member.all_are_in().await.map_err(external)?;
+        writer.finish(self.parallel(member.team.members())).await.map_err(external)
     }
 }
 

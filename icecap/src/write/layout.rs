@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use icecap_table::properties::{BloomFilter, Codec, MetricsMode, WriteSettings};
+use icecap_table::iceberg::spec::Transform;
+use icecap_table::properties::{BloomFilter, Codec, DistributionMode, MetricsMode, WriteSettings};
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
@@ -64,6 +65,17 @@ impl FileLayout {
             parquet_schema,
             leaves,
         })
+    }
+
+    /// Whether rows are sorted out by partition.
+    pub(crate) fn is_partitioned(&self) -> bool {
+        self.target.partition_spec.fields().iter().any(|field| field.transform != Transform::Void)
+    }
+
+    /// Whether the writers of a task share the table's partitions.
+    pub(crate) fn shares_partitions(&self) -> bool {
+        // Without a sort order a range is as good as any other way to bring a partition's rows together.
+        self.is_partitioned() && self.settings.distribution != Some(DistributionMode::None)
     }
 
     /// The top-level columns that are a leaf themselves: (column, position among the leaves).

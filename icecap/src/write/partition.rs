@@ -14,7 +14,7 @@ use icecap_table::{Error, Result};
 
 use super::transform::{apply, map_bytes, minimal_twos_complement};
 
-mod human;
+pub(crate) mod human;
 mod path;
 
 pub(crate) use path::file_location;

@@ -1,30 +1,22 @@
 //! [`PartitionWriter`]: the rows of one input partition become data files, one or more for each partition
 //! of the table.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::execution::disk_manager::DiskManager;
 use icecap_table::staged_file::StagedFile;
 use icecap_table::{Error, Result};
 use parquet::file::properties::WriterProperties;
 use tokio::task::{JoinError, JoinSet};
 
-use super::budget::Share;
 use super::conform::conform;
-use super::dictionary::is_better_plain;
-use super::file::{Columns, MAX_ROW_GROUP_ROWS, OpenFile, SealedFile};
+use super::file::{Columns, OpenFile, SealedFile};
 use super::groups::split;
 use super::layout::FileLayout;
 use super::partition::{PartitionTuple, Partitioner, file_location};
-use super::upload::PART_BYTES;
-
-/// Rows of an unpartitioned table are encoded as soon as there are this many.
-const ENCODE_ROWS: usize = 4096;
-
-/// Rows of a partition wait, unencoded, until they take as much memory as its encoders would: this for each
-/// leaf column. With many partitions most memory is encoders' otherwise.
-const ENCODER_BYTES: usize = 160 << 10;
+use super::slots::{Relief, Slots, Work};
+use super::spill::Spill;
 
 /// The fewest rows between two looks at a file's size.
 const MIN_STEP_ROWS: usize = 1000;
@@ -35,68 +27,38 @@ pub(crate) const CHUNK_BYTES: usize = 8 << 20;
 /// Files that are being completed in storage at a time.
 const MAX_SEALED: usize = 8;
 
-/// What a writer may hold whatever the budget says, per leaf column and in all: less would only make
-/// useless little files.
-const FLOOR_LEAF_BYTES: usize = 3 << 19;
-const FLOOR_BYTES: usize = PART_BYTES;
-
 /// The locations of files that were begun, for whoever cleans up.
 pub(crate) type Begun = Arc<Mutex<Vec<String>>>;
 
 /// Writes the rows of one input partition.
 pub(crate) struct PartitionWriter {
     layout: Arc<FileLayout>,
-    /// Chosen when the first rows are encoded.
-    properties: Option<Arc<WriterProperties>>,
+    slots: Arc<Slots>,
+    disk: Arc<DiskManager>,
     partitioner: Partitioner,
-    share: Share,
     /// The number of the input partition, which its file names carry.
     number: usize,
-    next_file: usize,
     begun: Begun,
-    /// By partition key; one with an empty key for an unpartitioned table.
-    slots: HashMap<Vec<u8>, Slot>,
     sealed: JoinSet<Result<StagedFile>>,
     staged: Vec<StagedFile>,
 }
 
-/// One partition of the table.
-struct Slot {
-    tuple: PartitionTuple,
-    waiting: Vec<Columns>,
-    waiting_rows: usize,
-    waiting_bytes: usize,
-    file: Option<OpenFile>,
-}
-
-impl Slot {
-    fn new(tuple: PartitionTuple) -> Self {
-        Self { tuple, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0, file: None }
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.waiting_bytes + self.file.as_ref().map_or(0, |file| file.memory_bytes().1)
-    }
-
-    fn take_waiting(&mut self) -> Vec<Columns> {
-        self.waiting_rows = 0;
-        self.waiting_bytes = 0;
-        std::mem::take(&mut self.waiting)
-    }
-}
-
 impl PartitionWriter {
-    pub(crate) fn new(layout: Arc<FileLayout>, number: usize, share: Share, begun: Begun) -> Result<Self> {
+    pub(crate) fn new(
+        layout: Arc<FileLayout>,
+        number: usize,
+        slots: Arc<Slots>,
+        disk: Arc<DiskManager>,
+        begun: Begun,
+    ) -> Result<Self> {
         let partitioner = Partitioner::new(&layout.target.schema, &layout.target.partition_spec)?;
         Ok(Self {
-            properties: None,
-            partitioner,
             layout,
-            share,
+            slots,
+            disk,
+            partitioner,
             number,
-            next_file: 0,
             begun,
-            slots: HashMap::new(),
             sealed: JoinSet::new(),
             staged: Vec::new(),
         })
@@ -122,6 +84,10 @@ impl PartitionWriter {
         if batches.is_empty() {
             return Ok(());
         }
+        self.take_in(batches, parallel).await
+    }
+
+    async fn take_in(&mut self, batches: Vec<Columns>, parallel: usize) -> Result<()> {
         if self.is_partitioned() {
             for group in split(&mut self.partitioner, batches, parallel).await? {
                 self.add(group.key, group.tuple, group.columns, parallel).await?;
@@ -132,40 +98,35 @@ impl PartitionWriter {
         self.shed(parallel).await
     }
 
-    /// Adds rows to a partition's slot, and encodes them when there are enough.
+    /// Adds rows to a partition, and encodes them when there are enough.
     async fn add(
         &mut self,
         key: Vec<u8>,
         tuple: PartitionTuple,
-        batches: Vec<Columns>,
+        rows: Vec<Columns>,
         parallel: usize,
     ) -> Result<()> {
-        let mut slot = self.slots.remove(&key).unwrap_or_else(|| Slot::new(tuple));
-        slot.waiting_rows += batches.iter().map(|batch| batch.rows).sum::<usize>();
-        slot.waiting_bytes += batches.iter().map(memory_of).sum::<usize>();
-        slot.waiting.extend(batches);
-        let enough = if self.is_partitioned() {
-            slot.waiting_bytes >= self.layout.leaves.len() * ENCODER_BYTES
-        } else {
-            slot.waiting_rows >= ENCODE_ROWS
-        };
-        if enough {
-            self.encode(&mut slot, parallel).await?;
+        let mut next = self.slots.add(key, tuple, rows);
+        while let Some(mut work) = next {
+            self.encode(&mut work, parallel).await?;
+            next = self.slots.give_back(work);
         }
-        self.slots.insert(key, slot);
         Ok(())
     }
 
-    /// Encodes what waits in a slot, closing files as they reach the target size.
-    async fn encode(&mut self, slot: &mut Slot, parallel: usize) -> Result<()> {
-        let step = self.step_rows(slot);
-        let properties = self.properties(&slot.waiting)?;
-        let mut rest = slot.take_waiting().into_iter();
+    /// Encodes what waits of a partition, closing files as they reach the target size.
+    async fn encode(&mut self, work: &mut Work, parallel: usize) -> Result<()> {
+        if work.waiting.is_empty() {
+            return Ok(());
+        }
+        let step = self.step_rows(work);
+        let properties = self.slots.properties(&work.waiting)?;
+        let mut rest = std::mem::take(&mut work.waiting).into_iter();
         let mut next = rest.next();
         while next.is_some() {
-            let mut file = match slot.file.take() {
+            let mut file = match work.file.take() {
                 Some(file) => file,
-                None => self.begin(&slot.tuple, &properties)?,
+                None => self.begin(&work.tuple, &properties)?,
             };
             let mut room = step.min(file.row_group_room());
             let mut piece = Vec::new();
@@ -185,19 +146,19 @@ impl PartitionWriter {
             if file.size_bytes() >= self.layout.settings.target_file_size_bytes {
                 self.seal(file, parallel).await?;
             } else {
-                slot.file = Some(file);
+                work.file = Some(file);
             }
         }
         Ok(())
     }
 
     /// How many rows may be written before the file's size is looked at again.
-    fn step_rows(&self, slot: &Slot) -> usize {
+    fn step_rows(&self, work: &Work) -> usize {
         let settings = &self.layout.settings;
         let bytes = settings.target_file_size_bytes.min(settings.row_group_bytes) / 8;
         match usize::try_from(bytes) {
             Ok(bytes) if bytes < CHUNK_BYTES => {
-                let row = slot.waiting_bytes.div_ceil(slot.waiting_rows.max(1)).max(1);
+                let row = work.waiting_bytes.div_ceil(work.waiting_rows.max(1)).max(1);
                 (bytes / row).max(MIN_STEP_ROWS)
             }
             // What comes at a time is small beside the sizes asked for.
@@ -205,33 +166,11 @@ impl PartitionWriter {
         }
     }
 
-    /// The Parquet properties of this writer's files, which the first rows decide on.
-    fn properties(&mut self, first: &[Columns]) -> Result<Arc<WriterProperties>> {
-        if let Some(properties) = &self.properties {
-            return Ok(Arc::clone(properties));
-        }
-        let dict_bytes = self.layout.settings.dict_bytes;
-        let is_plain = |column: usize| {
-            let arrays: Vec<_> = first.iter().filter_map(|batch| batch.arrays.get(column)).collect();
-            is_better_plain(&arrays, MAX_ROW_GROUP_ROWS, dict_bytes)
-        };
-        let plain: Vec<usize> = self
-            .layout
-            .flat_columns()
-            .filter(|(column, _)| is_plain(*column))
-            .map(|(_, leaf)| leaf)
-            .collect();
-        let properties = Arc::new(self.layout.properties(&plain)?);
-        self.properties = Some(Arc::clone(&properties));
-        Ok(properties)
-    }
-
     fn begin(&mut self, tuple: &PartitionTuple, properties: &Arc<WriterProperties>) -> Result<OpenFile> {
         let target = &self.layout.target;
-        let name = format!("{}{}-{}.parquet", target.file_prefix(), self.number, self.next_file);
+        let name = format!("{}{}-{}.parquet", target.file_prefix(), self.number, self.slots.next_file());
         let object_storage = self.layout.settings.object_storage;
         let location = file_location(&target.data_location, &tuple.path, &name, object_storage);
-        self.next_file += 1;
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(location.clone());
         OpenFile::new(Arc::clone(&self.layout), Arc::clone(properties), tuple.clone(), location)
     }
@@ -255,56 +194,139 @@ impl PartitionWriter {
         Ok(())
     }
 
-    fn memory_bytes(&self) -> usize {
-        self.slots.values().map(Slot::memory_bytes).sum()
-    }
-
-    /// Gives memory back until the budget is kept: the largest partition's row group goes to storage, or,
-    /// if that is too little for a part of an upload, its file is closed.
+    /// Gives memory back until the budget is kept.
     async fn shed(&mut self, parallel: usize) -> Result<()> {
-        let floor = FLOOR_BYTES + self.layout.leaves.len() * FLOOR_LEAF_BYTES;
-        loop {
-            let memory = self.memory_bytes();
-            if self.share.hold(memory) || memory <= floor {
-                return Ok(());
-            }
-            let largest = self.slots.iter().max_by_key(|(_, slot)| slot.memory_bytes());
-            let Some(key) = largest.map(|(key, _)| key.clone()) else { return Ok(()) };
-            let Some(mut slot) = self.slots.remove(&key) else { return Ok(()) };
-            self.encode(&mut slot, parallel).await?;
-            let Some(mut file) = slot.file.take() else { continue };
-            if file.row_group_is_worth_ending() {
-                file.shed(parallel).await?;
-                slot.file = Some(file);
-                self.slots.insert(key, slot);
-            } else {
-                self.seal(file, parallel).await?;
+        while let Some(relief) = self.slots.relief() {
+            match relief {
+                Relief::EndRowGroup(mut work) => {
+                    self.encode(&mut work, parallel).await?;
+                    if let Some(file) = &mut work.file {
+                        file.shed(parallel).await?;
+                    }
+                    self.return_all(work, parallel).await?;
+                }
+                Relief::Spill(groups, bytes) => {
+                    let mut spill = self.slots.spill.lock().await;
+                    self.bring_to_disk(&mut spill, groups, bytes)?;
+                }
+                Relief::Close(work) => self.complete(work, parallel).await?,
+                Relief::Wait => {
+                    // Whoever spills gives most back. Files in other hands are theirs to shed.
+                    drop(self.slots.spill.lock().await);
+                    return Ok(());
+                }
             }
         }
+        Ok(())
     }
 
-    /// Completes all files. Returns them when they are all durable.
+    async fn return_all(&mut self, work: Work, parallel: usize) -> Result<()> {
+        let mut next = self.slots.give_back(work);
+        while let Some(mut work) = next {
+            self.encode(&mut work, parallel).await?;
+            next = self.slots.give_back(work);
+        }
+        Ok(())
+    }
+
+    /// Encodes what waits of a partition and ends its file.
+    async fn complete(&mut self, mut work: Work, parallel: usize) -> Result<()> {
+        self.encode(&mut work, parallel).await?;
+        if let Some(file) = work.file.take() {
+            self.seal(file, parallel).await?;
+        }
+        self.return_all(work, parallel).await
+    }
+
+    fn bring_to_disk(
+        &self,
+        spill: &mut Option<Spill>,
+        groups: Vec<Vec<Columns>>,
+        bytes: usize,
+    ) -> Result<()> {
+        let spill = spill.get_or_insert_with(|| Spill::new(Arc::clone(&self.disk)));
+        for (group, rows) in groups.into_iter().enumerate() {
+            spill.append(group, &rows)?;
+        }
+        self.slots.spilled(bytes);
+        Ok(())
+    }
+
+    /// Writes what is left, when all rows of all writers are there. Several writers do it together, each what
+    /// the others have not begun. Returns the files of this one when they are all durable.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub(crate) async fn finish(&mut self, parallel: usize) -> Result<Vec<StagedFile>> {
-        let slots: Vec<Slot> = self.slots.drain().map(|(_, slot)| slot).collect();
-        for mut slot in slots {
-            self.encode(&mut slot, parallel).await?;
-            if let Some(file) = slot.file.take() {
-                self.seal(file, parallel).await?;
+        {
+            let mut spill = self.slots.spill.lock().await;
+            if let Some((groups, bytes)) = self.slots.begin_draining(spill.is_some()) {
+                self.bring_to_disk(&mut spill, groups, bytes)?;
             }
         }
-        while let Some(finished) = self.sealed.join_next().await {
-            self.stage(Some(finished))?;
+        let mut helpers = JoinSet::new();
+        if self.is_partitioned() {
+            for _ in 1..parallel {
+                let mut helper = Self::new(
+                    Arc::clone(&self.layout),
+                    self.number,
+                    Arc::clone(&self.slots),
+                    Arc::clone(&self.disk),
+                    Arc::clone(&self.begun),
+                )?;
+                helpers.spawn(async move {
+                    match helper.drain(1).await {
+                        Ok(staged) => Ok(staged),
+                        Err(error) => {
+                            helper.abandon().await;
+                            Err(error)
+                        }
+                    }
+                });
+            }
         }
+        let own = if helpers.is_empty() { parallel } else { 1 };
+        let mut staged = self.drain(own).await?;
+        // So that they are removed when another fails.
+        self.staged.append(&mut staged);
+        while let Some(helped) = helpers.join_next().await {
+            self.staged.extend(helped.map_err(|e| Error::bug("a writer stopped").with_source(e))??);
+        }
+        self.slots.settle();
         let mut staged = std::mem::take(&mut self.staged);
         staged.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(staged)
     }
 
+    async fn drain(&mut self, parallel: usize) -> Result<Vec<StagedFile>> {
+        while let Some(group) = self.slots.begin_group() {
+            let rows = match self.slots.spill.lock().await.as_mut() {
+                Some(spill) => spill.take(group)?,
+                None => None,
+            };
+            if let Some(mut rows) = rows {
+                while let Some(columns) = rows.next()? {
+                    self.take_in(vec![columns], parallel).await?;
+                }
+                while let Some(work) = self.slots.take(Some(group)) {
+                    self.complete(work, parallel).await?;
+                }
+            }
+            self.slots.end_group(group);
+        }
+        while let Some(work) = self.slots.take(None) {
+            self.complete(work, parallel).await?;
+        }
+        while let Some(finished) = self.sealed.join_next().await {
+            self.stage(Some(finished))?;
+        }
+        Ok(std::mem::take(&mut self.staged))
+    }
+
     /// Removes what was written so far, as far as storage lets it: after an error nobody will commit it.
     pub(crate) async fn abandon(mut self) {
+        // Uploads under way abort when they are dropped.
+        self.slots.clear();
         if let Some(removal) = self.removal() {
             removal.await;
         }
@@ -312,8 +334,6 @@ impl PartitionWriter {
 
     /// Takes out all files that may be complete in storage; the future removes them.
     fn removal(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        // Uploads under way abort when they are dropped.
-        self.slots.clear();
         let mut staged = std::mem::take(&mut self.staged);
         let mut sealed = std::mem::take(&mut self.sealed);
         if staged.is_empty() && sealed.is_empty() {
@@ -343,8 +363,4 @@ impl Drop for PartitionWriter {
             runtime.spawn(removal);
         }
     }
-}
-
-fn memory_of(columns: &Columns) -> usize {
-    columns.arrays.iter().map(|array| array.get_array_memory_size()).sum()
 }

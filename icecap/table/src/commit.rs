@@ -27,6 +27,8 @@ pub enum StatementKind {
     DropTable,
     /// `INSERT INTO`
     Insert,
+    /// `CALL`
+    Call,
 }
 
 impl StatementKind {
@@ -37,12 +39,13 @@ impl StatementKind {
             Self::CreateTableAsSelect => "CREATE_TABLE_AS_SELECT",
             Self::DropTable => "DROP_TABLE",
             Self::Insert => "INSERT",
+            Self::Call => "CALL",
         }
     }
 
     /// Reads [`as_str`](Self::as_str)'s word back.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::CreateTable, Self::CreateTableAsSelect, Self::DropTable, Self::Insert]
+        [Self::CreateTable, Self::CreateTableAsSelect, Self::DropTable, Self::Insert, Self::Call]
             .into_iter()
             .find(|kind| kind.as_str() == word)
     }
@@ -88,6 +91,12 @@ pub enum Change {
         files: Vec<StagedFile>,
         /// Whether a first snapshot is made even of no files (CTAS makes one).
         snapshot: bool,
+    },
+    /// Takes a table that exists, with its history, into the catalog: the pointer is set to its metadata file. The
+    /// only change of its table in a request.
+    Register {
+        /// Where the metadata file lies.
+        metadata_location: String,
     },
     /// Adds data files. Never conflicts with anything but the table's own disappearance.
     Append {

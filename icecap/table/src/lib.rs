@@ -2,7 +2,7 @@
 //!
 //! Here live the vocabulary ([`id`], [`error`]), the storage seam ([`storage`], [`location`]), table metadata
 //! that survives load and store ([`metadata`], [`properties`]), what a scan reads ([`scan`], [`expr`]), what a
-//! commit writes ([`snapshot`], [`validate`]), and the versioned messages between engine, writers and commit
+//! commit writes ([`snapshot`], [`validate`]), what a stored table must hold to ([`verify`]), and the versioned messages between engine, writers and commit
 //! service ([`staged_file`], [`commit`]).
 //!
 //! No SQL engine, no Arrow, no AWS client and no pointer store may come in: the commit and catalog functions
@@ -24,11 +24,10 @@ pub mod scan;
 pub mod snapshot;
 pub mod staged_file;
 pub mod storage;
-#[cfg(feature = "testing")]
-pub mod testing;
 #[cfg(test)]
 mod transforms;
 pub mod validate;
+pub mod verify;
 
 pub use error::{Applied, Error, ErrorKind, Result, Retry};
 pub use iceberg;

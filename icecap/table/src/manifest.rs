@@ -16,7 +16,7 @@ mod writer;
 
 use iceberg::spec::{ManifestEntry, ManifestMetadata};
 
-pub(crate) use self::writer::ManifestEncoder;
+pub(crate) use self::writer::{ManifestEncoder, UNASSIGNED};
 use crate::error::{Error, Result};
 
 /// What a manifest holds: its entries as they are written, without what they inherit, and its header.

@@ -11,6 +11,7 @@ mod parse;
 mod patch;
 mod text;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ pub use self::parse::METADATA_MAX_BYTES;
 use self::text::Text;
 use crate::error::{Error, Result};
 use crate::location::join;
+use crate::properties::CommitSettings;
 use crate::storage::Storage;
 
 /// The property that moves the metadata folder.
@@ -167,6 +169,26 @@ impl TableDocument {
 
     fn is_compressed(&self) -> bool {
         self.metadata.properties().get(METADATA_CODEC).is_some_and(|codec| codec.eq_ignore_ascii_case("gzip"))
+    }
+
+    /// The metadata files that this document's log no longer names and `before`'s did, when the table asks for
+    /// their deletion (`write.metadata.delete-after-commit.enabled`).
+    ///
+    /// A log may name anything: only metadata files directly in the table's own metadata folder are given.
+    pub fn metadata_given_up(&self, before: &Self) -> Vec<String> {
+        let settings = CommitSettings::from_properties(self.metadata.properties());
+        if !settings.is_ok_and(|settings| settings.delete_old_metadata) {
+            return Vec::new();
+        }
+        let folder = self.metadata_folder();
+        let is_own = |file: &str| {
+            let name = file.strip_prefix(&folder).and_then(|rest| rest.strip_prefix('/'));
+            name.is_some_and(|name| !name.contains('/') && name.ends_with(".metadata.json"))
+        };
+        let named: HashSet<&str> =
+            self.metadata.metadata_log().iter().map(|entry| entry.metadata_file.as_str()).collect();
+        let files = before.metadata.metadata_log().iter().map(|entry| entry.metadata_file.as_str());
+        files.filter(|file| !named.contains(file) && is_own(file)).map(str::to_owned).collect()
     }
 
     /// The folder of metadata files, manifests and manifest lists.

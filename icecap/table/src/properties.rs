@@ -4,6 +4,7 @@
 //! writers obey.
 
 mod athena;
+mod commit_settings;
 mod write_settings;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use std::str::FromStr;
 use iceberg::spec::{FormatVersion, TableProperties};
 
 pub use self::athena::map_athena;
+pub use self::commit_settings::CommitSettings;
 pub use self::write_settings::{
     BloomFilter, Codec, DistributionMode, METRICS_TRUNCATE_DEFAULT, MetricsMode, MetricsSettings,
     WriteSettings,
@@ -82,7 +84,7 @@ impl MappedProperties {
         number_of::<u64>(&self.properties, "history.expire.max-snapshot-age-ms")?;
         positive_of(&self.properties, "history.expire.min-snapshots-to-keep")?;
         positive_of(&self.properties, "write.metadata.previous-versions-max")?;
-        bool_of(&self.properties, "write.metadata.delete-after-commit.enabled")?;
+        CommitSettings::from_properties(&self.properties)?;
         for statement in ["delete", "update", "merge"] {
             one_of(
                 &self.properties,

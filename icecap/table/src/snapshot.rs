@@ -5,29 +5,34 @@
 //! ids: those are assigned in the manifest list, so that a rebase rewrites the list alone. Nothing here
 //! decides whether the change is allowed; that is [`validate`](crate::validate).
 
+mod cache;
 mod convert;
 mod filter;
 mod manifests;
+mod merge;
 mod summary;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::TableUpdate;
 use iceberg::spec::{
-    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, Operation, SchemaRef, Snapshot, SnapshotRef,
-    SnapshotReference, SnapshotRetention, Summary, TableMetadata,
+    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, SchemaRef, Snapshot,
+    SnapshotRef, SnapshotReference, SnapshotRetention, Summary, TableMetadata,
 };
 use uuid::Uuid;
 
+pub use self::cache::{FreshManifests, ManifestCache};
 pub use self::convert::{check_staged_paths, data_file};
-use self::manifests::{Encoded, ManifestBuilder};
+use self::manifests::{Encoded, ManifestBuilder, ManifestReader};
 pub use self::manifests::{LiveEntry, load_entries, load_manifest_list};
 use self::summary::Totals;
 use crate::error::{Error, Result};
 use crate::id::WriteId;
 use crate::location::join;
 use crate::metadata::TableDocument;
+use crate::properties::CommitSettings;
 use crate::staged_file::{FileContent, StagedFile};
 use crate::storage::Storage;
 
@@ -70,6 +75,8 @@ pub struct SnapshotRequest<'a> {
     pub now_ms: i64,
     /// Makes the names of manifests and list unique; a new one for every attempt.
     pub uuid: Uuid,
+    /// The manifests that are known already.
+    pub cache: Option<&'a ManifestCache>,
 }
 
 /// A snapshot whose manifests and list are not stored yet.
@@ -81,6 +88,8 @@ pub struct PreparedSnapshot {
     pub updates: Vec<TableUpdate>,
     /// Its manifests and its list, to be stored before the pointer moves.
     pub objects: Vec<(String, Bytes)>,
+    /// The same, for a cache, once the snapshot is published.
+    pub fresh: FreshManifests,
 }
 
 /// A snapshot whose manifests and list are stored.
@@ -111,7 +120,8 @@ pub async fn produce(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
     Ok(ProducedSnapshot { snapshot: prepared.snapshot, updates: prepared.updates, written })
 }
 
-/// Makes a snapshot in memory; reads the base's manifest list, and manifests only where files are removed.
+/// Makes a snapshot in memory; reads the base's manifest list, and manifests only where files are removed or
+/// manifests are merged.
 ///
 /// # Errors
 /// `Unsupported` for a table of format version 1 and for encrypted ones; `Invalid` for staged files that do not
@@ -129,8 +139,10 @@ pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
         return Err(Error::conflict("this write's snapshot is in the table already")
             .with("snapshot", snapshot_id.to_string()));
     }
+    let settings = CommitSettings::from_properties(metadata.properties())?;
+    let reader = ManifestReader::new(storage, request.cache);
     let base = match &branch.parent {
-        Some(parent) => load_manifest_list(storage, metadata, parent).await?,
+        Some(parent) => reader.list(metadata, parent).await?.to_vec(),
         None => Vec::new(),
     };
     let mut builder =
@@ -139,7 +151,7 @@ pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
     for ((spec_id, content), files) in &added {
         new.push(builder.added(&schema, *spec_id, *content, files.clone())?);
     }
-    let filtered = filter::remove(storage, metadata, &mut builder, base, request.removed).await?;
+    let filtered = filter::remove(reader, metadata, &mut builder, base, request.removed).await?;
 
     let mut changed = summary::Changes::default();
     for ((spec_id, _), files) in &added {
@@ -147,7 +159,7 @@ pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
     }
     filtered.removed.iter().for_each(|(spec_id, file)| changed.remove(*spec_id, file));
     let before = match &branch.parent {
-        Some(parent) => Totals::of_parent(storage, metadata, parent).await?,
+        Some(parent) => Totals::of_parent(reader, metadata, parent).await?,
         None => Totals::default(),
     };
     let mut properties = changed.properties(before)?;
@@ -162,9 +174,27 @@ pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
         &format!("snap-{snapshot_id}-1-{}.avro", request.uuid.hyphenated()),
     );
     let parent_id = branch.parent.as_ref().map(|parent| parent.snapshot_id());
-    let manifests = new.into_iter().chain(filtered.manifests).collect();
-    let encoded = builder.list(manifests, parent_id, sequence_number).await?;
+    // A manifest of nothing live told an older snapshot what that one removed.
+    let is_of_use = |manifest: &ManifestFile| {
+        manifest.added_snapshot_id == snapshot_id
+            || manifest.has_added_files()
+            || manifest.has_existing_files()
+    };
+    let manifests = new.into_iter().chain(filtered.manifests).filter(is_of_use).collect();
+    let merged = merge::merge(reader, metadata, &mut builder, &settings, manifests).await?;
+    let created =
+        merged.manifests.iter().filter(|manifest| manifest.added_snapshot_id == snapshot_id).count();
+    for (key, count) in [
+        ("manifests-created", created),
+        ("manifests-kept", merged.manifests.len() - created),
+        ("manifests-replaced", merged.replaced + filtered.rewritten),
+    ] {
+        properties.entry(key.to_owned()).or_insert_with(|| count.to_string());
+    }
+    let encoded = builder.list(merged.manifests, parent_id, sequence_number).await?;
     let mut objects = builder.into_objects();
+    let fresh =
+        FreshManifests { list: (list.clone(), Arc::clone(&encoded.manifests)), manifests: objects.clone() };
     objects.push((list.clone(), encoded.bytes.clone()));
 
     let snapshot = Snapshot::builder()
@@ -186,7 +216,7 @@ pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
             reference: SnapshotReference::new(snapshot_id, branch.retention),
         },
     ];
-    Ok(PreparedSnapshot { snapshot, updates, objects })
+    Ok(PreparedSnapshot { snapshot, updates, objects, fresh })
 }
 
 /// The row ids that the list gave out: the first, and how many.

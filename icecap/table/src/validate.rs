@@ -37,8 +37,8 @@ impl Verdict {
 /// was added that they lack.
 pub fn validate(change: &TableChange, current: Option<&TableMetadata>) -> Verdict {
     match (&change.change, current) {
-        (Change::Create { .. }, None) => Verdict::Ok,
-        (Change::Create { .. }, Some(_)) => {
+        (Change::Create { .. } | Change::Register { .. }, None) => Verdict::Ok,
+        (Change::Create { .. } | Change::Register { .. }, Some(_)) => {
             Verdict::conflict(format!("table {} exists by now", change.ident))
         }
         (_, None) => Verdict::conflict(format!("table {} no longer exists", change.ident)),

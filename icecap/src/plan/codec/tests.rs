@@ -23,7 +23,7 @@ use super::*;
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{WriteTask, session_config};
 use crate::scan::{DataFile, FileSlice, ScanInput};
-use crate::source::{CsvOptions, SourceFile, SourceFormat, SourceInput, SourceTable};
+use crate::source::{CsvOptions, JsonOptions, SourceFile, SourceFormat, SourceInput, SourceTable};
 use crate::sql::store::StoreCast;
 
 fn state() -> SessionState {
@@ -124,17 +124,33 @@ fn a_source_travels_with_every_option() {
         Field::new("a", DataType::Int64, true),
         Field::new("t", DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Nanosecond, None), false),
         Field::new("m", DataType::List(Arc::new(Field::new("element", DataType::Utf8, true))), true),
+        Field::new("f", DataType::Utf8, true),
     ]));
-    let csv =
-        CsvOptions { header: false, delimiter: b'|', quote: b'\'', null: "NA".into(), sample_rows: None };
+    let csv = CsvOptions {
+        header: false,
+        delimiter: b'|',
+        quote: b'\'',
+        null: "NA".into(),
+        sample_rows: None,
+        union_by_name: true,
+    };
+    let json = JsonOptions { sample_rows: Some(7), is_given: true };
     let file = SourceFile {
         location: "file:///x/y z.csv.gz".into(),
         size_bytes: 10,
         rows: Some(4),
         offsets: vec![4, 900],
+        folders: vec![Some("x".into())],
     };
-    for format in [SourceFormat::Parquet, SourceFormat::Csv(csv), SourceFormat::Csv(CsvOptions::default())] {
-        let input = SourceInput { format, schema: Arc::clone(&schema), files: vec![file.clone()] };
+    for format in [
+        SourceFormat::Json(json),
+        SourceFormat::Json(JsonOptions::default()),
+        SourceFormat::Parquet,
+        SourceFormat::Csv(csv),
+        SourceFormat::Csv(CsvOptions::default()),
+    ] {
+        let input =
+            SourceInput { format, schema: Arc::clone(&schema), folder_columns: 1, files: vec![file.clone()] };
         let id: Arc<dyn PhysicalExpr> = Arc::new(Column::new("a", 0));
         let predicate = binary(id, Operator::Gt, lit(5_i64), &schema).unwrap();
         let scan = SourceScanExec::try_new(
@@ -250,11 +266,13 @@ fn context() -> (tempfile::TempDir, SessionContext) {
     let input = SourceInput {
         format: SourceFormat::Parquet,
         schema: batch.schema(),
+        folder_columns: 0,
         files: vec![SourceFile {
             location: format!("file://{}", path.display()),
             size_bytes: std::fs::metadata(&path).unwrap().len(),
             rows: Some(1000),
             offsets: Vec::new(),
+            folders: Vec::new(),
         }],
     };
     let context = SessionContext::new_with_state(state());

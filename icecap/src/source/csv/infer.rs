@@ -74,14 +74,26 @@ pub(super) fn schema(options: &CsvOptions, files: &[Listed]) -> Result<ArrowSche
     let mut columns: Vec<Candidates> = Vec::new();
     for file in files {
         let found = column_names(options, &file.path)?;
-        match &names {
+        match &mut names {
             None => {
                 columns = vec![Candidates::all(); found.len()];
                 names = Some((found, &file.path));
             }
+            Some((known, _)) if options.union_by_name => {
+                for name in &found {
+                    if !known.contains(name) {
+                        known.push(name.clone());
+                        columns.push(Candidates::all());
+                    }
+                }
+                let places: Vec<usize> =
+                    found.iter().filter_map(|name| known.iter().position(|own| own == name)).collect();
+                sample(options, &file.path, &places, &mut columns)?;
+                continue;
+            }
             Some((known, first)) if *known != found => {
                 return Err(Error::invalid(format!(
-                    "the file's columns are not those of {}: [{}] and [{}]",
+                    "the file's columns are not those of {}: [{}] and [{}]; union_by_name => true reads them as one",
                     first.display(),
                     found.join(", "),
                     known.join(", ")
@@ -90,7 +102,8 @@ pub(super) fn schema(options: &CsvOptions, files: &[Listed]) -> Result<ArrowSche
             }
             Some(_) => {}
         }
-        sample(options, &file.path, &mut columns)?;
+        let places: Vec<usize> = (0..columns.len()).collect();
+        sample(options, &file.path, &places, &mut columns)?;
     }
     let (names, _) = names.ok_or_else(|| Error::invalid("no file to read"))?;
     Ok(ArrowSchema::new(
@@ -102,7 +115,11 @@ pub(super) fn schema(options: &CsvOptions, files: &[Listed]) -> Result<ArrowSche
     ))
 }
 
-fn column_names(options: &CsvOptions, path: &Path) -> Result<Vec<String>> {
+/// The names of a file's columns.
+///
+/// # Errors
+/// `Invalid` for a file that has none, or one name twice.
+pub(in crate::source) fn column_names(options: &CsvOptions, path: &Path) -> Result<Vec<String>> {
     let wrong = |what: String| Error::invalid(what).with("file", path.display().to_string());
     let (fields, _) = Format::default()
         .with_header(options.header)
@@ -131,22 +148,25 @@ fn column_names(options: &CsvOptions, path: &Path) -> Result<Vec<String>> {
         .collect()
 }
 
-fn sample(options: &CsvOptions, path: &Path, columns: &mut [Candidates]) -> Result<()> {
+/// Looks at the first rows of a file whose columns are those at `places`.
+fn sample(options: &CsvOptions, path: &Path, places: &[usize], columns: &mut [Candidates]) -> Result<()> {
     let mut left = options.sample_rows.unwrap_or(usize::MAX);
     // Columns that are text already need no looking at; the first is read to count rows.
-    let wanted: Vec<usize> = (0..columns.len()).filter(|at| *at == 0 || !columns[*at].is_text()).collect();
+    let wanted: Vec<usize> =
+        (0..places.len()).filter(|at| *at == 0 || !columns[places[*at]].is_text()).collect();
     let rows = BATCH_ROWS.min(left);
-    let mut reader = TextReader::open(path, options, columns.len(), wanted.clone(), rows)?;
+    let mut reader = TextReader::open(path, options, places.len(), wanted.clone(), rows)?;
     while left > 0 {
         let Some(batch) = reader.next()? else { break };
         for (at, column) in wanted.iter().zip(batch.columns()) {
-            if columns[*at].is_text() {
+            let candidates = &mut columns[places[*at]];
+            if candidates.is_text() {
                 continue;
             }
             let Some(column) = column.as_string_opt::<i32>() else { continue };
             for text in column.iter().take(left).flatten() {
                 if !text.is_empty() && text != options.null {
-                    columns[*at].look(text);
+                    candidates.look(text);
                 }
             }
         }

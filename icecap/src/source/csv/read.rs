@@ -24,7 +24,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const MAX_BATCH_BYTES: usize = 512 << 20;
 
 /// Opens a file, decompressed when its name ends in `.gz`, and past a byte-order mark.
-pub(super) fn open(path: &Path) -> Result<BufReader<Box<dyn Read + Send>>> {
+pub(in crate::source) fn open(path: &Path) -> Result<BufReader<Box<dyn Read + Send>>> {
     let named = |what: &str, error: std::io::Error| {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => icecap_table::ErrorKind::NotFound,
@@ -124,14 +124,14 @@ pub(in crate::source) struct CsvReader {
 }
 
 impl CsvReader {
-    /// Reads the columns `projection` of a file whose columns are `full`.
+    /// Reads the columns `projection` of a file of `width` columns.
     ///
     /// # Errors
     /// As opening the file.
     pub(in crate::source) fn open(
         path: &Path,
         options: &CsvOptions,
-        full: &ArrowSchema,
+        width: usize,
         projection: &[usize],
         schema: SchemaRef,
         batch_rows: usize,
@@ -139,7 +139,7 @@ impl CsvReader {
         // The decoder must give a column to count rows by.
         let count_only = projection.is_empty();
         let fields = if count_only { vec![0] } else { projection.to_vec() };
-        let text = TextReader::open(path, options, full.fields().len(), fields, batch_rows)?;
+        let text = TextReader::open(path, options, width, fields, batch_rows)?;
         let sample = match options.sample_rows {
             Some(rows) => format!("the first {rows} rows"),
             None => "all rows".to_owned(),

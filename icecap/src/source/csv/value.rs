@@ -3,7 +3,7 @@
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 /// `true` or `false`, in any case.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+pub(in crate::source) fn boolean(text: &str) -> Option<bool> {
     if text.eq_ignore_ascii_case("true") {
         Some(true)
     } else if text.eq_ignore_ascii_case("false") {
@@ -14,7 +14,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// A whole number as it would be printed: no `+`, no leading zeros.
-pub(super) fn integer(text: &str) -> Option<i64> {
+pub(in crate::source) fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     let canonical = match digits {
         [b'0'] => text.len() == 1,
@@ -25,7 +25,7 @@ pub(super) fn integer(text: &str) -> Option<i64> {
 }
 
 /// A number that a double holds without losing a digit.
-pub(super) fn float(text: &str) -> Option<f64> {
+pub(in crate::source) fn float(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     match unsigned {
         "NaN" | "nan" | "inf" | "Infinity" | "infinity" => return text.parse().ok(),
@@ -66,7 +66,7 @@ fn significant(whole: &str, fraction: &str) -> String {
 }
 
 /// Days since 1970 of a `YYYY-MM-DD`.
-pub(super) fn date(text: &str) -> Option<i32> {
+pub(in crate::source) fn date(text: &str) -> Option<i32> {
     i32::try_from(naive_date(text)?.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
@@ -83,12 +83,12 @@ fn naive_date(text: &str) -> Option<NaiveDate> {
 }
 
 /// Microseconds since 1970 of a `YYYY-MM-DD HH:MM[:SS[.ffffff]]` (or with `T`).
-pub(super) fn timestamp(text: &str) -> Option<i64> {
+pub(in crate::source) fn timestamp(text: &str) -> Option<i64> {
     Some(naive(text)?.and_utc().timestamp_micros())
 }
 
 /// Microseconds since 1970 of a timestamp followed by `Z`, `+HH`, `+HHMM` or `+HH:MM`.
-pub(super) fn timestamptz(text: &str) -> Option<i64> {
+pub(in crate::source) fn timestamptz(text: &str) -> Option<i64> {
     if let Some(local) = text.strip_suffix(['Z', 'z']) {
         return timestamp(local);
     }

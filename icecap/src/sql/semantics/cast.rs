@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, Int64Array, StringBuilder};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type};
+use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::{
@@ -20,7 +21,8 @@ use crate::arrow_schema::{EXTENSION, UUID_EXTENSION};
 /// The function's name, in plans and on the wire.
 pub const CAST_FUNCTION: &str = "icecap_cast";
 
-/// The version of the wire form: that byte, one for the kind, one for what a bad value gives.
+/// The version of the wire form: that byte, one for the kind, one for what a bad value gives, and the target's
+/// bits where they are whole numbers, else 0.
 const VERSION: u8 = 1;
 
 const UUID: DataType = DataType::FixedSizeBinary(16);
@@ -37,9 +39,11 @@ pub struct OwnCast {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     /// Text to a UUID.
-    TextToUuid = 0,
+    TextToUuid,
     /// A UUID to text, with hyphens.
-    UuidToText = 1,
+    UuidToText,
+    /// A float or decimal to a whole number of so many bits: the nearest, a half away from zero.
+    Round(u8),
 }
 
 /// A cast of Arrow's as one of ours, where we have one.
@@ -52,6 +56,15 @@ pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
     let kind = match (inner.get_type(schema)?, to) {
         (from, to) if from.is_string() && *to == UUID => Kind::TextToUuid,
         (UUID, DataType::Utf8) => Kind::UuidToText,
+        (from, to)
+            if (from.is_floating() && from != DataType::Float16)
+                || matches!(from, DataType::Decimal128(..)) =>
+        {
+            match bits(to) {
+                Some(bits) => Kind::Round(bits),
+                None => return Ok(expr),
+            }
+        }
         _ => return Ok(expr),
     };
     let function = OwnCast::new(kind, lenient);
@@ -65,7 +78,12 @@ impl OwnCast {
 
     /// The cast as bytes, for a plan that goes to another process.
     pub fn to_bytes(&self) -> Vec<u8> {
-        vec![VERSION, self.kind as u8, u8::from(self.lenient)]
+        let (kind, bits) = match self.kind {
+            Kind::TextToUuid => (0, 0),
+            Kind::UuidToText => (1, 0),
+            Kind::Round(bits) => (2, bits),
+        };
+        vec![VERSION, kind, u8::from(self.lenient), bits]
     }
 
     /// The cast that [`to_bytes`](Self::to_bytes) wrote.
@@ -74,9 +92,10 @@ impl OwnCast {
     /// `Corrupt` for other bytes; `Unsupported` for those of a newer version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         match bytes {
-            [VERSION, kind @ 0..=1, lenient @ 0..=1] => {
-                let kind = if *kind == 0 { Kind::TextToUuid } else { Kind::UuidToText };
-                Ok(Self::new(kind, *lenient == 1))
+            [VERSION, 0, lenient @ 0..=1, 0] => Ok(Self::new(Kind::TextToUuid, *lenient == 1)),
+            [VERSION, 1, lenient @ 0..=1, 0] => Ok(Self::new(Kind::UuidToText, *lenient == 1)),
+            [VERSION, 2, lenient @ 0..=1, bits @ (8 | 16 | 32 | 64)] => {
+                Ok(Self::new(Kind::Round(*bits), *lenient == 1))
             }
             [version, ..] if *version > VERSION => {
                 Err(Error::unsupported(format!("{CAST_FUNCTION} of version {version} is not supported")))
@@ -113,8 +132,68 @@ impl OwnCast {
                 }
                 Ok(Arc::new(out.finish()))
             }
+            Kind::Round(bits) => round(array, bits, self.lenient),
         }
     }
+}
+
+/// The bits of a whole number's type.
+fn bits(data_type: &DataType) -> Option<u8> {
+    match data_type {
+        DataType::Int8 => Some(8),
+        DataType::Int16 => Some(16),
+        DataType::Int32 => Some(32),
+        DataType::Int64 => Some(64),
+        _ => None,
+    }
+}
+
+fn integer(bits: u8) -> DataType {
+    match bits {
+        8 => DataType::Int8,
+        16 => DataType::Int16,
+        32 => DataType::Int32,
+        _ => DataType::Int64,
+    }
+}
+
+fn round(array: &ArrayRef, bits: u8, lenient: bool) -> Result<ArrayRef> {
+    let limit = 1i128 << (bits - 1);
+    let rounded: Vec<Option<i128>> = match array.data_type() {
+        DataType::Decimal128(_, scale) => {
+            let unit = 10i128.pow(u32::from(scale.max(&0).unsigned_abs()));
+            let nearest = |value: i128| {
+                let (whole, rest) = (value / unit, (value % unit).unsigned_abs());
+                if rest * 2 >= unit.unsigned_abs() { whole + value.signum() } else { whole }
+            };
+            let values = array.as_primitive::<Decimal128Type>();
+            values
+                .iter()
+                .map(|value| value.map(|value| if unit == 1 { value } else { nearest(value) }))
+                .collect()
+        }
+        _ => {
+            let wide = cast(array, &DataType::Float64)
+                .map_err(|error| Error::bug("a float as a double").with_source(error))?;
+            // A float as a number of 128 bits saturates; NaN is no number, which the limit cannot say.
+            let whole = |value: f64| if value.is_nan() { i128::MAX } else { value.round() as i128 };
+            wide.as_primitive::<Float64Type>().iter().map(|value| value.map(whole)).collect()
+        }
+    };
+    let mut whole = Vec::with_capacity(rounded.len());
+    for (row, value) in rounded.into_iter().enumerate() {
+        whole.push(match value {
+            Some(value) if (-limit..limit).contains(&value) => i64::try_from(value).ok(),
+            Some(_) if !lenient => {
+                let shown = array_value_to_string(array, row).unwrap_or_default();
+                let name = super::super::assign::type_name(&integer(bits));
+                return Err(Error::invalid(format!("overflow: {shown} does not fit into {name}")));
+            }
+            _ => None,
+        });
+    }
+    let whole: ArrayRef = Arc::new(Int64Array::from(whole));
+    cast(&whole, &integer(bits)).map_err(|error| Error::bug("a number in its limits").with_source(error))
 }
 
 fn bad(text: &str) -> Error {
@@ -137,6 +216,7 @@ impl ScalarUDFImpl for OwnCast {
         Ok(match self.kind {
             Kind::TextToUuid => UUID,
             Kind::UuidToText => DataType::Utf8,
+            Kind::Round(bits) => integer(bits),
         })
     }
 
@@ -147,7 +227,7 @@ impl ScalarUDFImpl for OwnCast {
             Kind::TextToUuid => {
                 field.with_metadata(HashMap::from([(EXTENSION.to_owned(), UUID_EXTENSION.to_owned())]))
             }
-            Kind::UuidToText => field,
+            Kind::UuidToText | Kind::Round(_) => field,
         }))
     }
 

@@ -12,7 +12,7 @@ use icecap_table::iceberg::spec::{PrimitiveType, Transform};
 use crate::write::transform::{civil, map_bytes};
 
 /// The text of row `row` of `array`, a result of `transform` of type `ty`.
-pub(super) fn human(transform: Transform, ty: &PrimitiveType, array: &dyn Array, row: usize) -> String {
+pub(crate) fn human(transform: Transform, ty: &PrimitiveType, array: &dyn Array, row: usize) -> String {
     if array.is_null(row) {
         return "null".to_owned();
     }

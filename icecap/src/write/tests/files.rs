@@ -207,3 +207,75 @@ async fn a_dropped_write_leaves_nothing() {
     }
     panic!("left behind: {:?}", table.on_disk());
 }
+
+#[tokio::test]
+async fn parquet_properties_reach_the_footer() {
+    let codecs = [
+        ("snappy", None, Compression::SNAPPY),
+        ("gzip", Some("9"), Compression::GZIP(Default::default())),
+        ("lz4", None, Compression::LZ4_RAW),
+        ("brotli", Some("3"), Compression::BROTLI(Default::default())),
+        ("uncompressed", None, Compression::UNCOMPRESSED),
+        ("zstd", Some("19"), Compression::ZSTD(Default::default())),
+    ];
+    for (codec, level, expected) in codecs {
+        let mut table = table().with("write.parquet.compression-codec", codec);
+        if let Some(level) = level {
+            table = table.with("write.parquet.compression-level", level);
+        }
+        let found =
+            metadata(&table.write_one(rows(&table, 0, 100)).await).row_group(0).column(1).compression();
+        assert_eq!(std::mem::discriminant(&found), std::mem::discriminant(&expected), "{codec}");
+    }
+    let size_at = async |level: &str| {
+        let table = table().with("write.parquet.compression-level", level);
+        table.write_one(rows(&table, 0, 20_000)).await.file_size_bytes
+    };
+    assert!(size_at("19").await < size_at("1").await);
+}
+
+#[tokio::test]
+async fn pages_dictionaries_and_bloom_filters_are_as_the_table_says() {
+    let pages = async |key: &str, value: &str| {
+        let table = table().with(key, value);
+        let file = table.write_one(rows(&table, 0, 30_000)).await;
+        metadata(&file).offset_index().unwrap()[0][0].page_locations().len()
+    };
+    assert_eq!(pages("write.parquet.page-row-limit", "3000").await, 10);
+    assert!(pages("write.parquet.page-size-bytes", "10000").await > 10);
+
+    // Few values have a dictionary, unless it may not be that large.
+    let table = table();
+    let few = |table: &Table| {
+        let whole = rows(table, 0, 100);
+        let batches: Vec<_> = (0..50).map(|_| whole.clone()).collect();
+        concat_batches(&whole.schema(), &batches).unwrap()
+    };
+    let has_dictionary =
+        |file: &StagedFile| metadata(file).row_group(0).column(1).dictionary_page_offset().is_some();
+    assert!(has_dictionary(&table.write_one(few(&table)).await));
+    let small = self::table().with("write.parquet.dict-size-bytes", "10");
+    assert!(!has_dictionary(&small.write_one(few(&small)).await));
+
+    let key = "write.parquet.bloom-filter-enabled.column.s";
+    let filtered = self::table().with(key, "true");
+    let with = metadata(&filtered.write_one(rows(&filtered, 0, 1000)).await);
+    assert_eq!([0, 1].map(|at| with.row_group(0).column(at).bloom_filter_offset().is_some()), [false, true]);
+    let bytes = |metadata: &ParquetMetaData| metadata.row_group(0).column(1).bloom_filter_length().unwrap();
+    let tiny = self::table().with(key, "true").with("write.parquet.bloom-filter-max-bytes", "64");
+    assert!(bytes(&metadata(&tiny.write_one(rows(&tiny, 0, 1000)).await)) < bytes(&with));
+}
+
+#[tokio::test]
+async fn only_the_first_columns_have_metrics_unless_the_table_asks_for_more() {
+    let limit = "write.metadata.metrics.max-inferred-column-defaults";
+    let counted = async |table: Table| {
+        let file = table.write_one(rows(&table, 0, 10)).await;
+        file.value_counts.keys().copied().collect::<Vec<_>>()
+    };
+    let all = counted(table()).await;
+    assert_eq!(counted(table().with(limit, "1")).await, all[..1]);
+    assert_eq!(counted(table().with(limit, "1").with("write.metadata.metrics.default", "counts")).await, all);
+    let named = table().with(limit, "1").with("write.metadata.metrics.column.s", "full");
+    assert_eq!(counted(named).await, all[..2]);
+}

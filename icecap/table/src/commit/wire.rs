@@ -36,7 +36,7 @@ struct TableChangeMessage {
     reference: String,
     #[prost(sint64, optional, tag = "5")]
     base: Option<i64>,
-    #[prost(oneof = "ChangeMessage", tags = "10, 11, 12")]
+    #[prost(oneof = "ChangeMessage", tags = "10, 11, 12, 13")]
     change: Option<ChangeMessage>,
 }
 
@@ -48,6 +48,8 @@ enum ChangeMessage {
     Append(AppendMessage),
     #[prost(message, tag = "12")]
     Drop(DropMessage),
+    #[prost(message, tag = "13")]
+    Register(RegisterMessage),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -70,6 +72,12 @@ struct AppendMessage {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct DropMessage {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RegisterMessage {
+    #[prost(string, tag = "1")]
+    metadata_location: String,
+}
 
 impl CommitRequest {
     /// The versioned bytes.
@@ -142,6 +150,9 @@ impl From<&TableChange> for TableChangeMessage {
                     schema_id: *schema_id,
                 }),
                 Change::Drop => ChangeMessage::Drop(DropMessage {}),
+                Change::Register { metadata_location } => {
+                    ChangeMessage::Register(RegisterMessage { metadata_location: metadata_location.clone() })
+                }
             }),
         }
     }
@@ -161,6 +172,9 @@ impl TryFrom<TableChangeMessage> for TableChange {
                 Change::Append { files: staged_files(append.files)?, schema_id: append.schema_id }
             }
             Some(ChangeMessage::Drop(DropMessage {})) => Change::Drop,
+            Some(ChangeMessage::Register(register)) => {
+                Change::Register { metadata_location: register.metadata_location }
+            }
             None => {
                 return Err(Error::corrupt(
                     "commit request has a change that this build does not know: \
@@ -218,6 +232,14 @@ mod tests {
         for request in [create, append, request(Change::Drop)] {
             assert_eq!(CommitRequest::decode(&request.encode()).unwrap(), request);
         }
+    }
+
+    #[test]
+    fn the_bytes_of_register_are_frozen() {
+        let mut request = request(Change::Register { metadata_location: "file:///t/m.json".into() });
+        request.kind = StatementKind::Call;
+        insta::assert_snapshot!(hex(&request), @"010a1003968313fd968177a5f446fbb94a974210021a0443414c4c22350a0264621201741a100000000000000000000000000000000722046d61696e280a6a120a1066696c653a2f2f2f742f6d2e6a736f6e");
+        assert_eq!(CommitRequest::decode(&request.encode()).unwrap(), request);
     }
 
     #[test]

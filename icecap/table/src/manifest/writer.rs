@@ -16,7 +16,7 @@ use super::value::{put_bytes, put_long, put_optional};
 use crate::error::{Error, Result};
 
 /// What stands for a sequence number until the manifest list gives it out.
-const UNASSIGNED: i64 = -1;
+pub(crate) const UNASSIGNED: i64 = -1;
 
 /// A manifest under construction.
 pub(crate) struct ManifestEncoder {

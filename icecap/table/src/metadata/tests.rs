@@ -334,3 +334,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_the_tables_own_metadata_files_are_given_up() {
+    let mut tree = foreign();
+    tree["location"] = "file:///w/t".into();
+    tree["properties"]["write.metadata.previous-versions-max"] = "1".into();
+    let named = [
+        "file:///w/t/metadata/00000-a.metadata.json",
+        "file:///w/other/metadata/00001-a.metadata.json",
+        "file:///w/t/metadata/../../other/metadata/00001-a.metadata.json",
+        "file:///w/t/metadata/deeper/00001-a.metadata.json",
+        "file:///w/t/metadata/snap-1.avro",
+        "file:///w/t/metadata2/00001-a.metadata.json",
+    ];
+    let log = |file: &&str| json!({"timestamp-ms": 1_700_000_000_100_i64, "metadata-file": file});
+    tree["metadata-log"] = named.iter().map(log).collect();
+    let next = |tree: &Value| {
+        let before = parse(tree).unwrap();
+        let after =
+            before.apply(append(12, 3, 1_700_000_000_501), Some("file:///w/t/metadata/b"), 0).unwrap();
+        assert_eq!(after.metadata().metadata_log().len(), 1);
+        after.metadata_given_up(&before)
+    };
+    assert_eq!(next(&tree), [] as [&str; 0]);
+    tree["properties"]["write.metadata.delete-after-commit.enabled"] = "true".into();
+    assert_eq!(next(&tree), named[..1]);
+}

@@ -9,10 +9,9 @@ use iceberg::spec::{
 };
 
 use super::RemovedFile;
-use super::manifests::{LiveEntry, ManifestBuilder, load_entries};
+use super::manifests::{LiveEntry, ManifestBuilder, ManifestReader};
 use crate::error::{Error, Result};
 use crate::staged_file::FileContent;
-use crate::storage::Storage;
 
 /// How many manifests are read at a time.
 const MANIFESTS_AT_ONCE: usize = 16;
@@ -25,18 +24,20 @@ pub(super) struct Filtered {
     pub(super) manifests: Vec<ManifestFile>,
     /// With the partition spec of each.
     pub(super) removed: Vec<(i32, DataFile)>,
+    /// How many of the base's manifests were written again.
+    pub(super) rewritten: usize,
 }
 
 /// Takes `removed` out of the base's manifests.
 pub(super) async fn remove(
-    storage: &Storage,
+    reader: ManifestReader<'_>,
     metadata: &TableMetadata,
     builder: &mut ManifestBuilder<'_>,
     base: Vec<ManifestFile>,
     removed: &[RemovedFile],
 ) -> Result<Filtered> {
     if removed.is_empty() {
-        return Ok(Filtered { manifests: base, removed: Vec::new() });
+        return Ok(Filtered { manifests: base, removed: Vec::new(), rewritten: 0 });
     }
     let mut wanted: HashSet<&RemovedFile> = removed.iter().collect();
     let holds_data = removed.iter().any(|file| file.content == FileContent::Data);
@@ -47,7 +48,7 @@ pub(super) async fn remove(
     };
     let loaded: Vec<(ManifestFile, Option<Loaded>)> = stream::iter(base.into_iter().map(|manifest| async {
         let entries = match is_concerned(&manifest) {
-            true => Some(load_entries(storage, &manifest).await?),
+            true => Some(reader.live_entries(&manifest).await?),
             false => None,
         };
         Ok::<_, Error>((manifest, entries))
@@ -56,7 +57,7 @@ pub(super) async fn remove(
     .try_collect()
     .await?;
 
-    let mut filtered = Filtered { manifests: Vec::new(), removed: Vec::new() };
+    let mut filtered = Filtered { manifests: Vec::new(), removed: Vec::new(), rewritten: 0 };
     for (manifest, entries) in loaded {
         let Some((entries, header)) = entries else {
             filtered.manifests.push(manifest);
@@ -76,6 +77,7 @@ pub(super) async fn remove(
             wanted.remove(&key(&entry.file));
             filtered.removed.push((manifest.partition_spec_id, entry.file.clone()));
         }
+        filtered.rewritten += 1;
         filtered.manifests.push(rewrite(metadata, builder, &manifest, header, kept, gone)?);
     }
     match wanted.into_iter().next() {
@@ -127,7 +129,7 @@ fn rewrite(
 }
 
 /// The file with the first row id that it inherited written into it.
-fn own_row_id(entry: &LiveEntry) -> Result<DataFile> {
+pub(super) fn own_row_id(entry: &LiveEntry) -> Result<DataFile> {
     let file = &entry.file;
     if file.first_row_id() == entry.first_row_id {
         return Ok(file.clone());

@@ -12,10 +12,11 @@ use iceberg::spec::{
 use uuid::Uuid;
 
 use super::ManifestOrder;
+use super::cache::ManifestCache;
 use crate::avro;
 use crate::error::{Error, ErrorKind, Result};
 use crate::location::join;
-use crate::manifest::{Manifest, ManifestEncoder};
+use crate::manifest::{Manifest, ManifestEncoder, UNASSIGNED};
 use crate::storage::Storage;
 
 /// The largest manifest or manifest list that is read, in bytes.
@@ -30,17 +31,88 @@ pub async fn load_manifest_list(
     metadata: &TableMetadata,
     snapshot: &Snapshot,
 ) -> Result<Vec<ManifestFile>> {
-    let location = snapshot.manifest_list();
-    let bytes = storage.read_at_most(location, MANIFEST_MAX_BYTES).await.map_err(|e| missing(e, location))?;
-    let parse = |version| {
-        avro::parse(&bytes, "manifest list", location, |bytes| {
-            ManifestList::parse_with_version(bytes, version)
-        })
-    };
-    // A list from before an upgrade may lack the counts that later versions require.
-    let list =
-        parse(metadata.format_version()).or_else(|error| parse(FormatVersion::V1).map_err(|_| error))?;
-    Ok(list.consume_entries().into_iter().collect())
+    Ok(ManifestReader::new(storage, None).list(metadata, snapshot).await?.to_vec())
+}
+
+/// Loads a manifest's live entries.
+///
+/// # Errors
+/// `Corrupt` when it is missing or breaks the specification.
+pub async fn load_entries(
+    storage: &Storage,
+    manifest: &ManifestFile,
+) -> Result<(Vec<LiveEntry>, ManifestMetadata)> {
+    ManifestReader::new(storage, None).live_entries(manifest).await
+}
+
+/// Reads manifests and manifest lists, from a cache where they are in one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ManifestReader<'a> {
+    storage: &'a Storage,
+    cache: Option<&'a ManifestCache>,
+}
+
+impl<'a> ManifestReader<'a> {
+    pub(super) fn new(storage: &'a Storage, cache: Option<&'a ManifestCache>) -> Self {
+        Self { storage, cache }
+    }
+
+    /// As [`load_manifest_list`].
+    pub(super) async fn list(
+        &self,
+        metadata: &TableMetadata,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<[ManifestFile]>> {
+        let location = snapshot.manifest_list();
+        if let Some(list) = self.cache.and_then(|cache| cache.list(location)) {
+            return Ok(list);
+        }
+        let bytes = self.read(location).await?;
+        let parse = |version| {
+            avro::parse(&bytes, "manifest list", location, |bytes| {
+                ManifestList::parse_with_version(bytes, version)
+            })
+        };
+        // A list from before an upgrade may lack the counts that later versions require.
+        let list =
+            parse(metadata.format_version()).or_else(|error| parse(FormatVersion::V1).map_err(|_| error))?;
+        let list: Arc<[ManifestFile]> = list.consume_entries().into_iter().collect();
+        if let Some(cache) = self.cache {
+            cache.keep_list(location, Arc::clone(&list));
+        }
+        Ok(list)
+    }
+
+    /// As [`load_entries`].
+    pub(super) async fn live_entries(
+        &self,
+        manifest: &ManifestFile,
+    ) -> Result<(Vec<LiveEntry>, ManifestMetadata)> {
+        let (mut entries, header) = entries_of(manifest, &self.bytes(manifest).await?)?;
+        entries.retain(|entry| entry.status != ManifestStatus::Deleted);
+        Ok((entries, header))
+    }
+
+    /// A manifest as it is stored.
+    pub(super) async fn bytes(&self, manifest: &ManifestFile) -> Result<Bytes> {
+        let location = &manifest.manifest_path;
+        if manifest.key_metadata.as_ref().is_some_and(|key| !key.is_empty()) {
+            return Err(Error::unsupported("reading encrypted manifests is not supported yet")
+                .with("manifest", location));
+        }
+        if let Some(bytes) = self.cache.and_then(|cache| cache.manifest(location)) {
+            return Ok(bytes);
+        }
+        let bytes = self.read(location).await?;
+        if let Some(cache) = self.cache {
+            cache.keep_manifest(location, bytes.clone());
+        }
+        Ok(bytes)
+    }
+
+    async fn read(&self, location: &str) -> Result<Bytes> {
+        self.storage.read_at_most(location, MANIFEST_MAX_BYTES).await.map_err(|e| missing(e, location))
+    }
 }
 
 /// A live file as one manifest tells of it, with everything that it inherits filled in.
@@ -60,44 +132,34 @@ pub struct LiveEntry {
     pub first_row_id: Option<i64>,
 }
 
-/// Loads a manifest's live entries.
-///
-/// # Errors
-/// `Corrupt` when it is missing or breaks the specification.
-pub async fn load_entries(
-    storage: &Storage,
+/// A manifest's entries, the DELETED ones too, with what they inherit.
+pub(super) fn entries_of(
     manifest: &ManifestFile,
+    bytes: &[u8],
 ) -> Result<(Vec<LiveEntry>, ManifestMetadata)> {
     let location = &manifest.manifest_path;
-    if manifest.key_metadata.as_ref().is_some_and(|key| !key.is_empty()) {
-        return Err(
-            Error::unsupported("reading encrypted manifests is not supported yet").with("manifest", location)
-        );
-    }
-    let bytes = storage.read_at_most(location, MANIFEST_MAX_BYTES).await.map_err(|e| missing(e, location))?;
-    let Manifest { entries, header } = Manifest::parse(&bytes, location)?;
+    let Manifest { entries, header } = Manifest::parse(bytes, location)?;
     let mut next_row_id = manifest.first_row_id.and_then(|id| i64::try_from(id).ok());
-    let mut live = Vec::with_capacity(entries.len());
+    let mut all = Vec::with_capacity(entries.len());
     for entry in entries {
-        if !entry.is_alive() {
-            continue;
-        }
         let is_new = entry.status() == ManifestStatus::Added;
         let inherited = |own: Option<i64>| {
             own.or((is_new || manifest.sequence_number == 0).then_some(manifest.sequence_number))
         };
-        let sequence_number = inherited(entry.sequence_number()).ok_or_else(|| {
+        // What a DELETED entry does not say nobody asks.
+        let unsaid = (!entry.is_alive()).then_some(0);
+        let sequence_number = inherited(entry.sequence_number()).or(unsaid).ok_or_else(|| {
             Error::corrupt("manifest entry has no sequence number").with("manifest", location)
         })?;
         let file = entry.data_file().clone();
         let first_row_id = match (file.first_row_id(), next_row_id) {
-            (None, Some(next)) if manifest.content == ManifestContentType::Data => {
+            (None, Some(next)) if manifest.content == ManifestContentType::Data && entry.is_alive() => {
                 next_row_id = i64::try_from(file.record_count()).ok().and_then(|rows| next.checked_add(rows));
                 Some(next)
             }
             (own, _) => own,
         };
-        live.push(LiveEntry {
+        all.push(LiveEntry {
             file,
             status: entry.status(),
             snapshot_id: entry.snapshot_id().unwrap_or(manifest.added_snapshot_id),
@@ -106,7 +168,7 @@ pub async fn load_entries(
             first_row_id,
         });
     }
-    Ok((live, header))
+    Ok((all, header))
 }
 
 fn missing(error: Error, location: &str) -> Error {
@@ -115,9 +177,11 @@ fn missing(error: Error, location: &str) -> Error {
     error.with_kind(kind).with("named by a snapshot", location)
 }
 
-/// A manifest list's bytes, and the row id after the last that it gave out.
+/// A manifest list, and the row id after the last that it gave out.
 pub(super) struct Encoded {
     pub(super) bytes: Bytes,
+    /// As a reader of `bytes` finds them.
+    pub(super) manifests: Arc<[ManifestFile]>,
     pub(super) next_row_id: Option<u64>,
 }
 
@@ -128,11 +192,30 @@ pub(super) struct ManifestBuilder<'a> {
     snapshot_id: i64,
     metadata: &'a TableMetadata,
     objects: Vec<(String, Bytes)>,
+    /// How many names were given out.
+    named: usize,
 }
 
 impl<'a> ManifestBuilder<'a> {
     pub(super) fn new(folder: String, uuid: Uuid, snapshot_id: i64, metadata: &'a TableMetadata) -> Self {
-        Self { folder, uuid, snapshot_id, metadata, objects: Vec::new() }
+        Self { folder, uuid, snapshot_id, metadata, objects: Vec::new(), named: 0 }
+    }
+
+    pub(super) fn snapshot_id(&self) -> i64 {
+        self.snapshot_id
+    }
+
+    pub(super) fn uuid(&self) -> Uuid {
+        self.uuid
+    }
+
+    /// A manifest of this snapshot.
+    pub(super) fn find(&self, location: &str) -> Option<Bytes> {
+        self.objects.iter().find(|(name, _)| name == location).map(|(_, bytes)| bytes.clone())
+    }
+
+    fn location(&self, number: usize) -> String {
+        join(&self.folder, &format!("{}-m{number}.avro", self.uuid.hyphenated()))
     }
 
     pub(super) fn into_objects(self) -> Vec<(String, Bytes)> {
@@ -165,8 +248,8 @@ impl<'a> ManifestBuilder<'a> {
         content: ManifestContentType,
         fill: impl FnOnce(&mut ManifestEncoder) -> Result<()>,
     ) -> Result<ManifestFile> {
-        let location =
-            join(&self.folder, &format!("{}-m{}.avro", self.uuid.hyphenated(), self.objects.len()));
+        let location = self.location(self.named);
+        self.named += 1;
         let version = self.metadata.format_version();
         let mut encoder = ManifestEncoder::new(version, content, self.snapshot_id, schema, spec, self.uuid)?;
         fill(&mut encoder)?;
@@ -175,28 +258,72 @@ impl<'a> ManifestBuilder<'a> {
         Ok(manifest)
     }
 
+    /// The names of `count` more manifests, of which the caller brings the bytes.
+    pub(super) fn reserve(&mut self, count: usize) -> Vec<String> {
+        let first = self.named;
+        self.named += count;
+        (first..self.named).map(|number| self.location(number)).collect()
+    }
+
+    pub(super) fn add(&mut self, location: String, bytes: Bytes) {
+        self.objects.push((location, bytes));
+    }
+
+    /// Takes back a manifest that was made and will be in no list.
+    pub(super) fn take_back(&mut self, location: &str) {
+        self.objects.retain(|(name, _)| name != location);
+    }
+
     /// The list of all of a snapshot's manifests; assigns sequence numbers and first row ids.
     pub(super) async fn list(
         &self,
-        manifests: Vec<ManifestFile>,
+        mut manifests: Vec<ManifestFile>,
         parent: Option<i64>,
         sequence_number: i64,
     ) -> Result<Encoded> {
         let sink = Sink::default();
         let writer: Box<dyn FileWrite> = Box::new(sink.clone());
-        let mut writer = if self.metadata.format_version() >= FormatVersion::V3 {
-            let first_row_id = Some(self.metadata.next_row_id());
+        let is_v3 = self.metadata.format_version() >= FormatVersion::V3;
+        let first_row_id = is_v3.then(|| self.metadata.next_row_id());
+        let next_row_id = assign(&mut manifests, sequence_number, first_row_id)?;
+        let mut writer = if is_v3 {
             ManifestListWriter::v3(writer, self.snapshot_id, parent, sequence_number, first_row_id)
         } else {
             ManifestListWriter::v2(writer, self.snapshot_id, parent, sequence_number)
         };
         let cannot = |e| Error::corrupt("manifest list cannot be written").with_source(e);
-        writer.add_manifests(manifests.into_iter()).map_err(cannot)?;
-        let next_row_id = writer.next_row_id();
+        writer.add_manifests(manifests.iter().cloned()).map_err(cannot)?;
         writer.close().await.map_err(cannot)?;
         let bytes = sink.0.lock().unwrap_or_else(PoisonError::into_inner).split().freeze();
-        Ok(Encoded { bytes, next_row_id })
+        Ok(Encoded { bytes, manifests: manifests.into(), next_row_id })
     }
+}
+
+/// Gives new manifests their sequence number, and data manifests without one their first row id: a manifest's
+/// range is as long as it has rows, whether or not its files have ids of their own (spec, "First Row ID
+/// Assignment"). Returns the row id after the last.
+fn assign(
+    manifests: &mut [ManifestFile],
+    sequence_number: i64,
+    mut next_row_id: Option<u64>,
+) -> Result<Option<u64>> {
+    for manifest in manifests {
+        for number in [&mut manifest.sequence_number, &mut manifest.min_sequence_number] {
+            if *number == UNASSIGNED {
+                *number = sequence_number;
+            }
+        }
+        if let Some(next) = next_row_id
+            && manifest.content == ManifestContentType::Data
+            && manifest.first_row_id.is_none()
+        {
+            let rows = [manifest.existing_rows_count, manifest.added_rows_count];
+            let after = rows.iter().flatten().try_fold(next, |next, rows| next.checked_add(*rows));
+            manifest.first_row_id = Some(next);
+            next_row_id = Some(after.ok_or_else(|| Error::invalid("the table's row ids are used up"))?);
+        }
+    }
+    Ok(next_row_id)
 }
 
 /// A file in memory.

@@ -4,9 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{DataContentType, DataFile, DataFileFormat, Snapshot, Struct, TableMetadata};
 
-use super::manifests::{load_entries, load_manifest_list};
+use super::manifests::ManifestReader;
 use crate::error::{Error, Result};
-use crate::storage::Storage;
 
 /// Numbers of files, rows and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,7 +23,9 @@ pub(super) struct Counts {
 
 impl Counts {
     fn count(&mut self, file: &DataFile) {
-        self.bytes = self.bytes.saturating_add(file.file_size_in_bytes());
+        // Of a Puffin file with several deletion vectors only the own one counts, as in Iceberg Java.
+        let own = file.content_size_in_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+        self.bytes = self.bytes.saturating_add(own.unwrap_or(file.file_size_in_bytes()));
         let rows = file.record_count();
         match file.content_type() {
             DataContentType::Data => {
@@ -65,13 +66,13 @@ const TOTALS: [&str; 6] = [
 impl Totals {
     /// What the parent's summary says; counted from its manifests where it does not say all.
     pub(super) async fn of_parent(
-        storage: &Storage,
+        reader: ManifestReader<'_>,
         metadata: &TableMetadata,
         parent: &Snapshot,
     ) -> Result<Self> {
         match Self::of_summary(&parent.summary().additional_properties) {
             Some(totals) => Ok(totals),
-            None => Self::counted(storage, metadata, parent).await,
+            None => Self::counted(reader, metadata, parent).await,
         }
     }
 
@@ -93,10 +94,14 @@ impl Totals {
         Some(Self(counts))
     }
 
-    async fn counted(storage: &Storage, metadata: &TableMetadata, snapshot: &Snapshot) -> Result<Self> {
+    async fn counted(
+        reader: ManifestReader<'_>,
+        metadata: &TableMetadata,
+        snapshot: &Snapshot,
+    ) -> Result<Self> {
         let mut counts = Counts::default();
-        for manifest in load_manifest_list(storage, metadata, snapshot).await? {
-            let (entries, _) = load_entries(storage, &manifest).await?;
+        for manifest in reader.list(metadata, snapshot).await?.iter() {
+            let (entries, _) = reader.live_entries(manifest).await?;
             entries.iter().for_each(|entry| counts.count(&entry.file));
         }
         Ok(Self(counts))

@@ -29,7 +29,7 @@ async fn live(table: &TestTable) -> BTreeMap<String, LiveEntry> {
 
 async fn assert_sound(table: &TestTable) {
     #[cfg(feature = "testing")]
-    assert_eq!(crate::testing::check_table(&table.storage, &table.location).await, Vec::<String>::new());
+    assert_eq!(crate::verify::check_table(&table.storage, &table.location).await, Vec::<String>::new());
     let _ = table;
 }
 
@@ -58,6 +58,9 @@ async fn appends_build_on_each_other() {
         let write = WriteId::from_token("test", 1, 0).to_string();
         let expected = [
             ("added-data-files", "1"),
+            ("manifests-created", "1"),
+            ("manifests-kept", "1"),
+            ("manifests-replaced", "0"),
             ("added-records", "7"),
             ("added-files-size", "17"),
             ("changed-partition-count", "1"),

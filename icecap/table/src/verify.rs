@@ -1,12 +1,12 @@
-//! The table specification's invariants, checked over a stored table. For tests of any crate.
+//! The table specification's invariants, checked over a stored table of any engine.
 //!
-//! [`check_table`] reads everything that a metadata file names and returns what is wrong; nothing is what a
-//! test wants. It shares the manifest reader with production code, but none of its arithmetic.
+//! [`check_metadata`] reads everything that a metadata file names, but for the data files' own content, and says what
+//! is wrong. Nothing is written. It shares the manifest reader with production code, but none of its arithmetic.
 
 mod files;
 mod log;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use iceberg::spec::{
@@ -21,6 +21,21 @@ use crate::metadata::TableDocument;
 use crate::snapshot::{LiveEntry, load_entries, load_manifest_list};
 use crate::storage::Storage;
 
+/// What a check looked at, and what it found wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetadataReport {
+    /// One sentence for each violation, in the order of the check.
+    pub violations: Vec<String>,
+    /// Snapshots that were looked at.
+    pub snapshots: usize,
+    /// Manifests of them.
+    pub manifests: usize,
+    /// Files of them: data files and delete files, each counted once.
+    pub files: usize,
+    /// Rows of the current snapshot's data files, before deletes.
+    pub rows: u64,
+}
+
 /// Checks the table whose metadata file lies at `metadata_location`: its logs, every snapshot that it
 /// retains, every manifest, and that every file exists with its recorded length.
 ///
@@ -32,15 +47,21 @@ pub async fn check_table(storage: &Storage, metadata_location: &str) -> Vec<Stri
 /// Checks as [`check_table`] does, but of the snapshots only the newest `at_most`: each names all the manifests
 /// before it, so the whole of a long history costs the square of its length.
 pub async fn check_newest(storage: &Storage, metadata_location: &str, at_most: usize) -> Vec<String> {
-    let document = match TableDocument::load(storage, metadata_location).await {
-        Ok(document) => document,
-        Err(error) => return vec![format!("metadata file cannot be loaded: {error}")],
-    };
+    match TableDocument::load(storage, metadata_location).await {
+        Ok(document) => check_metadata(storage, &document, at_most).await.violations,
+        Err(error) => vec![format!("metadata file cannot be loaded: {error}")],
+    }
+}
+
+/// Checks as [`check_newest`] does, a table whose metadata is loaded, and counts what it looked at.
+pub async fn check_metadata(storage: &Storage, document: &TableDocument, at_most: usize) -> MetadataReport {
     let mut check = Check {
         storage,
-        document: &document,
+        document,
         sizes: HashMap::new(),
         manifests: HashMap::new(),
+        files: HashSet::new(),
+        current_rows: 0,
         violations: Vec::new(),
     };
     log::check(&mut check).await;
@@ -49,10 +70,26 @@ pub async fn check_newest(storage: &Storage, metadata_location: &str, at_most: u
     let older = snapshots.len().saturating_sub(at_most);
     for snapshot in &snapshots[older..] {
         if let Err(error) = check.snapshot(snapshot).await {
-            check.says(format!("snapshot {}: {error}", snapshot.snapshot_id()));
+            let causes: Vec<String> =
+                std::iter::successors(std::error::Error::source(&error), |cause| cause.source())
+                    .map(|cause| format!(": {cause}"))
+                    .collect();
+            check.says(format!("snapshot {}: {error}{}", snapshot.snapshot_id(), causes.concat()));
         }
     }
-    check.violations
+    MetadataReport {
+        violations: once_each(check.violations),
+        snapshots: snapshots.len() - older,
+        manifests: check.manifests.len(),
+        files: check.files.len(),
+        rows: check.current_rows,
+    }
+}
+
+/// Without repetitions: a manifest is looked at for each snapshot that has it.
+fn once_each(violations: Vec<String>) -> Vec<String> {
+    let mut told = HashSet::new();
+    violations.into_iter().filter(|violation| told.insert(violation.clone())).collect()
 }
 
 /// A check under way.
@@ -63,6 +100,10 @@ struct Check<'a> {
     sizes: HashMap<String, Option<u64>>,
     /// Manifests that were parsed already: a snapshot names those of all snapshots before it.
     manifests: HashMap<String, Arc<Parsed>>,
+    /// The live files met so far.
+    files: HashSet<String>,
+    /// The rows of the current snapshot's data files.
+    current_rows: u64,
     violations: Vec<String>,
 }
 
@@ -119,6 +160,13 @@ impl Check<'_> {
         for (path, times) in paths {
             self.expect(times == 1, || format!("snapshot {id}: manifest {path} is listed {times} times"));
         }
+        for entry in &live.entries {
+            self.files.insert(entry.file.file_path().to_owned());
+            let is_data = entry.file.content_type() == DataContentType::Data;
+            if is_data && metadata.current_snapshot_id() == Some(id) {
+                self.current_rows = self.current_rows.saturating_add(entry.file.record_count());
+            }
+        }
         check_live(self, snapshot, &live);
         self.row_range(snapshot, &manifests);
         Ok(())
@@ -160,7 +208,7 @@ impl Check<'_> {
                 format!("manifest {name}: {} does not belong into it", entry.file_path())
             });
             if entry.status() == ManifestStatus::Deleted {
-                self.expect(entry.sequence_number().is_some(), || {
+                self.expect(entry.sequence_number().is_some() || version == FormatVersion::V1, || {
                     format!("manifest {name}: DELETED without sequence")
                 });
                 if manifest.added_snapshot_id == snapshot.snapshot_id() {

@@ -1,0 +1,118 @@
+//! `CALL system.register_table` takes over tables that other engines wrote, as they are.
+
+use std::path::Path;
+
+use icecap_conformance::canonical::difference;
+use icecap_conformance::reader::Foreign;
+use icecap_conformance::stack::Warehouse;
+use serde_json::{Value, json};
+
+use crate::compare::{everyone_agrees, everyone_reads};
+use crate::reader;
+
+/// Spark runs statements in a catalog of its own, and says where the last table's metadata is.
+fn spark_makes(warehouse: &Warehouse, folder: &Path, statements: &[&str], table: &str) -> String {
+    let mut all = vec!["CREATE NAMESPACE IF NOT EXISTS icecap.s".to_owned()];
+    all.extend(statements.iter().map(|&statement| statement.to_owned()));
+    all.push(format!("SELECT file FROM icecap.{table}.metadata_log_entries ORDER BY timestamp DESC LIMIT 1"));
+    let catalog = warehouse.beside().join("spark.db");
+    let request = json!({"op": "sql", "catalog": catalog, "warehouse": folder, "statements": all});
+    let answer = reader(Foreign::Spark).call(&request).unwrap();
+    answer["rows"][0][0].as_str().unwrap().to_owned()
+}
+
+const V1: [&str; 4] = [
+    "CREATE TABLE icecap.s.v1 (id bigint NOT NULL, name string, ts timestamp_ntz, l array<int>) USING iceberg \
+     PARTITIONED BY (bucket(2, id), days(ts)) TBLPROPERTIES ('format-version'='1')",
+    "INSERT INTO icecap.s.v1 VALUES (1, 'a', timestamp_ntz'2026-01-02 03:04:05', array(1, 2)), (2, NULL, NULL, NULL)",
+    "ALTER TABLE icecap.s.v1 ADD COLUMN later double",
+    "INSERT INTO icecap.s.v1 VALUES (3, 'c', timestamp_ntz'1969-12-31 23:59:59', array(), 2.5)",
+];
+
+#[test]
+fn a_version_1_table_of_spark_is_read_and_written_once_it_is_upgraded() {
+    let warehouse = Warehouse::new().unwrap();
+    warehouse.run(&["CREATE SCHEMA s"]).unwrap().success().unwrap();
+    let location = spark_makes(&warehouse, &warehouse.path().join("theirs"), &V1, "s.v1");
+    let call = format!("CALL system.register_table(table => 's.adopted', metadata_file => '{location}')");
+    let done = warehouse.query(&[&call]).unwrap();
+    assert_eq!(done, [json!({"statement": "CALL", "table": "s.adopted"})]);
+    let canonical = format!("file:///{}", location.trim_start_matches("file:").trim_start_matches('/'));
+    assert_eq!(warehouse.metadata_location("s.adopted").unwrap(), canonical);
+    assert_eq!(warehouse.metadata("s.adopted").unwrap()["format-version"], 1);
+    let rows = [
+        json!([1, "a", "2026-01-02T03:04:05.000000", [1, 2], null]),
+        json!([2, null, null, null, null]),
+        json!([3, "c", "1969-12-31T23:59:59.000000", [], 2.5]),
+    ];
+    everyone_reads(&warehouse, "s.adopted", &rows, |_| None);
+    let filtered =
+        warehouse.query(&["SELECT id FROM s.adopted WHERE ts < TIMESTAMP '1970-01-01 00:00:00'"]).unwrap();
+    assert_eq!(filtered, [json!({"id": 3})]);
+    // The history came along.
+    let first = warehouse.metadata("s.adopted").unwrap()["snapshot-log"][0]["snapshot-id"].as_i64().unwrap();
+    let older = warehouse
+        .query(&[&format!("SELECT * FROM s.adopted FOR VERSION AS OF {first} WHERE id = 2")])
+        .unwrap();
+    assert_eq!(older, [json!({"id": 2, "name": null, "ts": null, "l": null})]);
+
+    let insert = "INSERT INTO s.adopted VALUES (4, 'd', NULL, NULL, NULL)";
+    warehouse.run(&[insert]).unwrap().fails_with("unsupported", "format-version").unwrap();
+    let upgrade = "ALTER TABLE icecap.s.adopted SET TBLPROPERTIES ('format-version'='2')";
+    let request = json!({"op": "sql", "catalog": warehouse.catalog(), "warehouse": warehouse.path(), "statements": [upgrade]});
+    reader(Foreign::Spark).call(&request).unwrap();
+    warehouse.run(&[insert]).unwrap().success().unwrap();
+    let all: Vec<Value> = rows.into_iter().chain([json!([4, "d", null, null, null])]).collect();
+    everyone_reads(&warehouse, "s.adopted", &all, |_| None);
+    // Spark's own catalog still has the table as it was.
+    let theirs = json!({"op": "sql", "catalog": warehouse.beside().join("spark.db"), "warehouse": warehouse.path().join("theirs"),
+        "statements": ["SELECT count(*) FROM icecap.s.v1"]});
+    assert_eq!(reader(Foreign::Spark).call(&theirs).unwrap()["rows"], json!([["3"]]));
+}
+
+#[test]
+fn a_table_outside_the_warehouse_needs_leave() {
+    let warehouse = Warehouse::new().unwrap();
+    warehouse.run(&["SHOW TABLES"]).unwrap().success().unwrap();
+    let folder = warehouse.beside().join("elsewhere");
+    let statements =
+        ["CREATE TABLE icecap.s.t (id bigint) USING iceberg", "INSERT INTO icecap.s.t VALUES (1), (2)"];
+    let location = spark_makes(&warehouse, &folder, &statements, "s.t");
+    let call = format!("CALL icecap.system.register_table('t', '{location}')");
+    warehouse.run(&[&call]).unwrap().fails_with("denied", "--allow-location").unwrap();
+    let allowed = |statements: &[&str]| {
+        let mut command = warehouse.command().unwrap();
+        command.arg("--allow-location").arg(&folder);
+        for statement in statements {
+            command.args(["-e", statement]);
+        }
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (done, rows) = allowed(&[&call, "INSERT INTO t VALUES (3)", "SELECT sum(id) AS sum FROM t"]);
+    assert!(done);
+    assert_eq!(rows.trim(), r#"{"sum":6}"#);
+    warehouse.run(&["SELECT * FROM t"]).unwrap().fails_with("denied", "--allow-location").unwrap();
+    // A name is taken once, and the same call under a token happens once.
+    assert!(!allowed(&[&call]).0);
+    warehouse.run(&["DROP TABLE t"]).unwrap();
+}
+
+#[test]
+fn a_call_under_a_token_happens_once() {
+    let warehouse = Warehouse::new().unwrap();
+    let create = "CREATE TABLE own (id int) TBLPROPERTIES ('table_type'='ICEBERG')";
+    warehouse.run(&[create, "INSERT INTO own VALUES (1)"]).unwrap().success().unwrap();
+    let location = warehouse.metadata_location("default.own").unwrap();
+    warehouse.run(&["DROP TABLE own"]).unwrap().success().unwrap();
+    let call = format!("CALL system.register_table('back', '{location}')");
+    for _ in 0..2 {
+        let mut command = warehouse.command().unwrap();
+        let output = command.args(["--id", "registered", "-e", &call]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    warehouse.run(&[&call]).unwrap().fails_with("already-exists", "default.back").unwrap();
+    let rows = everyone_agrees(&warehouse, "default.back");
+    assert_eq!(difference("back", &rows, "own", &warehouse.read("default.back").unwrap().rows), None);
+    assert_eq!(rows.len(), 1);
+}
