@@ -10,6 +10,7 @@ mod create;
 mod describe;
 mod explain;
 mod insert;
+mod progress;
 mod query;
 mod resolve;
 mod session;
@@ -34,6 +35,7 @@ use icecap_table::location::{self, Policy};
 use icecap_table::storage::Storage;
 
 pub use cancel::Cancel;
+pub use progress::{Progress, Reading};
 pub use session::{Session, StatementResult};
 pub use settings::EngineSettings;
 pub use summary::{DoneSummary, WriteSummary};
@@ -65,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) planner: SessionState,
     pub(crate) sources: SourcePolicy,
+    pub(crate) progress: Progress,
 }
 
 impl std::fmt::Debug for Engine {
@@ -118,6 +121,7 @@ impl Engine {
         let Components { settings, warehouse, catalog_name, policy, storage, catalog, commit, clock, ids } =
             components;
         let threads = settings.threads()?;
+        let progress = Progress::default();
         let sources = SourcePolicy { allow_read: settings.allow_read.clone() };
         let executor = InProcess::new(
             storage.clone(),
@@ -126,6 +130,7 @@ impl Engine {
                 memory_bytes: settings.memory_bytes,
                 temp_dir: settings.temp_dir.clone(),
                 sources: sources.clone(),
+                progress: progress.clone(),
             },
         )?;
         let planner = executor.planner_state();
@@ -143,8 +148,14 @@ impl Engine {
                 ids,
                 planner,
                 sources,
+                progress,
             }),
         })
+    }
+
+    /// How far the running statement is; where several run at once, the one that began last.
+    pub fn progress(&self) -> Progress {
+        self.parts.progress.clone()
     }
 
     /// A session: its statements run one after another, numbered from 0 for their idempotency ids.

@@ -11,6 +11,7 @@ pub mod command;
 pub mod failure;
 mod interrupt;
 pub mod output;
+mod progress;
 pub mod quantity;
 mod run;
 pub mod script;

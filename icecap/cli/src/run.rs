@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
-use icecap::engine::{Cancel, Engine, EngineSettings, Session, StatementResult};
+use icecap::engine::{Cancel, Engine, EngineSettings, Progress, Session, StatementResult};
 use icecap::plan::from_datafusion;
 use icecap::sql::{ParsedStatement, Statement, StatementText, parse_statement, split_script};
 use icecap_table::{Error, Result};
@@ -13,6 +13,7 @@ use crate::args::SqlCommand;
 use crate::failure::{Failure, Place};
 use crate::interrupt::{self, Running};
 use crate::output::{Done, Format, OutputError, Screen, Summary, Written, row_writer};
+use crate::progress::Shown;
 
 /// Output is handed to the system in pieces of this size.
 const OUTPUT_BYTES: usize = 64 * 1024;
@@ -111,13 +112,14 @@ impl Turn {
 pub(crate) struct Runner<'a> {
     command: &'a SqlCommand,
     session: Session,
+    progress: Progress,
     running: Running,
 }
 
 impl<'a> Runner<'a> {
     /// A runner on `engine`, whose statements `running` tells of and stops.
     pub(crate) fn new(command: &'a SqlCommand, engine: &Engine, running: Running) -> Self {
-        Self { command, session: engine.session(), running }
+        Self { command, session: engine.session(), progress: engine.progress(), running }
     }
 
     /// Runs one statement and shows its result.
@@ -138,10 +140,13 @@ impl<'a> Runner<'a> {
 
     async fn result(&self, turn: &Turn, cancel: &Cancel) -> Result<(), OutputError> {
         let format = self.command.format;
-        match self.session.run(&turn.statement, cancel).await? {
-            StatementResult::Rows(rows) if turn.last => print(rows, format).await,
+        let shown = Shown::start(self.progress.clone(), self.command.verbosity);
+        let result = self.session.run(&turn.statement, cancel).await?;
+        match result {
+            StatementResult::Rows(rows) if turn.last => print(rows, format, shown).await,
             StatementResult::Rows(rows) => {
                 let count = count(rows).await?;
+                drop(shown);
                 // Programs that read JSON or CSV get nothing that they did not ask for.
                 if format == Format::Table {
                     let rows = if count == 1 { "row" } else { "rows" };
@@ -150,8 +155,12 @@ impl<'a> Runner<'a> {
                 }
                 Ok(())
             }
-            StatementResult::Written(write) => report(&written(write), format, turn.last),
+            StatementResult::Written(write) => {
+                drop(shown);
+                report(&written(write), format, turn.last)
+            }
             StatementResult::Done(done) => {
+                drop(shown);
                 let done = Done { statement: done.statement, table: done.table };
                 report(&Summary::Done(done), format, turn.last)
             }
@@ -188,13 +197,19 @@ fn written(write: icecap::engine::WriteSummary) -> Summary {
     })
 }
 
-/// The last result: rows to standard output as they come.
-async fn print(mut rows: SendableRecordBatchStream, format: Format) -> Result<(), OutputError> {
-    let mut writer = row_writer(format, rows.schema(), Screen::of_stdout());
+/// The last result: rows to standard output as they come. On a terminal they take the place of the progress.
+async fn print(mut rows: SendableRecordBatchStream, format: Format, shown: Shown) -> Result<(), OutputError> {
+    let screen = Screen::of_stdout();
+    let mut shown = Some(shown);
+    let mut writer = row_writer(format, rows.schema(), screen);
     let mut out = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
     while let Some(batch) = rows.next().await {
+        if screen.columns.is_some() {
+            shown.take();
+        }
         writer.write(&batch.map_err(from_datafusion)?, &mut out)?;
     }
+    drop(shown);
     writer.finish(&mut out)?;
     Ok(out.flush()?)
 }

@@ -316,3 +316,51 @@ fn only_verbose_runs_log() {
     assert_eq!(told.stdout, "one\n1\n");
     assert!(!told.stderr.is_empty());
 }
+
+#[test]
+fn a_write_that_runs_out_of_time_leaves_nothing() {
+    let shell = Shell::new();
+    shell.sql("CREATE TABLE t (s bigint)").ok();
+    let started = Instant::now();
+    let insert = format!("INSERT INTO t {ENDLESS}");
+    shell.run(&["sql", "--timeout", "700ms", "-e", &insert]).failed(1, "error[exhausted]: ");
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert_eq!(shell.sql("SELECT count(*) AS n FROM t").ok().stdout, "{\"n\":0}\n");
+}
+
+#[test]
+fn what_outgrows_memory_spills_into_the_folder_that_was_named() {
+    let shell = Shell::new();
+    let spill = shell.warehouse().join("spill");
+    std::fs::create_dir(&spill).unwrap();
+    let sort = "SELECT repeat('x', 200) || CAST(n AS varchar) AS s FROM (SELECT unnest(range(0, 300000)) AS n) \
+                ORDER BY n % 7919, s";
+    let mut child = shell
+        .command(&["sql", "--format", "csv", "--threads", "1", "--memory", "50MB", "-e", sort])
+        .args(["--temp-dir", spill.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        most = most.max(bytes_below(&spill));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Told::from(child.wait_with_output().unwrap()).ok();
+    assert!(most > 10_000_000, "{most} bytes were seen in the folder");
+    assert_eq!(bytes_below(&spill), 0, "nothing is left behind");
+
+    std::fs::write(shell.warehouse().join("file"), "").unwrap();
+    shell.run(&["sql", "--temp-dir", "file", "-e", "SELECT 1"]).failed(1, "error[invalid]: ");
+}
+
+/// Bytes of the files in a folder; files that vanish while it is looked at count nothing.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.filter_map(|entry| {
+        let about = entry.metadata().ok()?;
+        Some(if about.is_dir() { bytes_below(&entry.path()) } else { about.len() })
+    });
+    sizes.sum()
+}

@@ -255,3 +255,30 @@ fn arrow_bytes_are_not_sent_to_a_terminal() {
     assert_eq!(status.code(), Some(1));
     assert!(screen.starts_with("error[invalid]: --format arrow writes bytes for programs"), "{screen}");
 }
+
+/// Rows without end.
+const ENDLESS_INSERT: &str = "CREATE TABLE t (n bigint); INSERT INTO t \
+    SELECT a.n + b.n FROM (SELECT unnest(range(1, 3001)) AS n) a, (SELECT unnest(range(1, 1000001)) AS n) b";
+
+#[test]
+fn a_long_write_shows_how_far_it_is_and_leaves_no_trace_of_that() {
+    let folder = folder();
+    let terminal = Terminal::start(folder.path(), &["sql", "-e", ENDLESS_INSERT], &[]);
+    terminal.until("progress", |screen| {
+        let mut lines = screen.lines();
+        let shown = lines.next() == Some("CREATE_TABLE default.t") && lines.next().is_some_and(is_progress);
+        shown && lines.next().is_none()
+    });
+    terminal.press(CTRL_C);
+    let (status, screen) = terminal.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(screen.contains("error[cancelled]: "), "{screen}");
+    assert!(!screen.contains("rows/s"), "{screen}");
+}
+
+/// Like `1.2M rows written, 240k rows/s, 0:05`, with some rows.
+fn is_progress(line: &str) -> bool {
+    let counted =
+        line.split_once(" rows written, ").is_some_and(|(count, _)| count != "0" && !count.is_empty());
+    counted && line.contains(" rows/s, 0:")
+}

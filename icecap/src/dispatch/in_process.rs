@@ -22,7 +22,7 @@ use icecap_table::{Error, Result};
 use tokio::task::{JoinError, JoinSet};
 
 use super::Executor;
-use crate::engine::Cancel;
+use crate::engine::{Cancel, Progress};
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{IcecapCodec, SourcePolicy, TaskReport, WriteTask, from_datafusion, session_config};
 
@@ -40,6 +40,8 @@ pub struct InProcessSettings {
     pub temp_dir: Option<PathBuf>,
     /// What sources may be read.
     pub sources: SourcePolicy,
+    /// Who looks on.
+    pub progress: Progress,
 }
 
 /// Runs tasks in this process.
@@ -76,6 +78,7 @@ impl InProcess {
         let task = WriteTask::decode(task)?;
         let context = self.task_context();
         let plan = task.plan(&context, &IcecapCodec::new(self.storage.clone()))?;
+        self.settings.progress.watch(&plan);
         let staged_files = run_all(&plan, &context).await?;
         Ok(TaskReport {
             stage: task.stage,

@@ -93,6 +93,7 @@ impl Run {
         source: &LogicalPlan,
     ) -> Result<Arc<IcebergWriteExec>> {
         let physical = self.physical_plan(source).await?;
+        self.parts.progress.expect(&physical);
         let target = WriteTarget {
             schema: Arc::clone(metadata.current_schema()),
             partition_spec: Arc::clone(metadata.default_partition_spec()),

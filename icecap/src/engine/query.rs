@@ -28,6 +28,8 @@ impl Run {
     pub(super) async fn query(&self, query: &Query) -> Result<StatementResult> {
         let logical = self.logical_plan(query).await?;
         let physical = self.physical_plan(&logical).await?;
+        self.parts.progress.expect(&physical);
+        self.parts.progress.watch(&physical);
         let stream = execute_stream(physical, self.parts.executor.task_context()).map_err(from_datafusion)?;
         let stream = in_own_task(stream);
         let schema = stream.schema();
