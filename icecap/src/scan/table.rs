@@ -11,6 +11,7 @@ use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::sql::unparser::expr_to_sql;
 use icecap_table::catalog::LoadedTable;
 use icecap_table::iceberg::expr::Predicate;
 use icecap_table::iceberg::spec::{
@@ -154,7 +155,7 @@ impl IcebergTable {
             return Ok(None);
         };
         let predicate = predicate_of(filters, &self.table_schema);
-        let filter = (predicate != Predicate::AlwaysTrue).then(|| predicate.to_string());
+        let filter = (predicate != Predicate::AlwaysTrue).then(|| shown(filters));
         let request = ScanRequest::new(self.metadata(), snapshot)?
             .with_schema(Arc::clone(&self.table_schema))
             .with_filter(predicate);
@@ -191,6 +192,13 @@ impl IcebergTable {
             constants: constants(self.metadata(), &self.table_schema, file.spec_id, &file.partition)?,
         })
     }
+}
+
+/// Filters as a person reads them. (The kernel's own text of a predicate overflows on times before 1970.)
+fn shown(filters: &[Expr]) -> String {
+    let shown =
+        |filter: &Expr| expr_to_sql(filter).map_or_else(|_| filter.to_string(), |filter| filter.to_string());
+    filters.iter().map(shown).collect::<Vec<_>>().join(" AND ")
 }
 
 /// The columns of a file that are constant in it: those its partition spec takes as they are.
