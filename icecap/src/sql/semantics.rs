@@ -19,7 +19,7 @@ use icecap_table::Result;
 use super::error::from_datafusion;
 pub use cast::{CAST_FUNCTION, OwnCast};
 
-/// Functions in the place of DataFusion's of the same name, and those that plans of [`apply`] call.
+/// Functions in the place of DataFusion's of the same name, and those that rewritten plans call.
 pub fn register(state: SessionStateBuilder) -> SessionStateBuilder {
     let mut state = state;
     state.scalar_functions().get_or_insert_default().extend(arithmetic::functions());
