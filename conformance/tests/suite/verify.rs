@@ -327,6 +327,10 @@ fn a_table_that_is_not_there_is_no_fault_of_its() {
     let warehouse = table();
     verify(&warehouse.path(), &["nothing"]).fails_with("not-found", "nothing").unwrap();
     verify(&warehouse.path().join("no"), &["t"]).fails_with("not-found", "no warehouse").unwrap();
+    let bare = warehouse.beside().join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    verify(&bare, &["t"]).fails_with("not-found", "no warehouse").unwrap();
+    assert_eq!(std::fs::read_dir(&bare).unwrap().count(), 0, "a check makes nothing");
     let report = verify(&warehouse.path(), &["--metadata-only", "t"]).objects().unwrap().remove(0);
     assert_eq!(report["data_was_read"], json!(false));
 }

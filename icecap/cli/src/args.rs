@@ -28,6 +28,7 @@ Examples:
   icecap sql -e \"CREATE TABLE trips (id bigint, day date) PARTITIONED BY (month(day))\"
   icecap sql -e \"INSERT INTO trips SELECT * FROM read_parquet('trips.parquet')\"
   icecap sql -e \"SELECT count(*) FROM trips\"
+  icecap verify trips
 
 `icecap sql --help` tells the rest.";
 

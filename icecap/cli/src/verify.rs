@@ -53,7 +53,9 @@ impl Place {
     fn of(command: &VerifyCommand) -> Result<Self, Error> {
         let warehouse = command.warehouse.clone();
         let folder = warehouse.strip_prefix("file://").unwrap_or(&warehouse);
-        if Path::new(folder).is_dir() {
+        // A folder without a catalog is none: opening it would make one.
+        let has_catalog = command.catalog.is_some() || Path::new(folder).join("catalog.db").is_file();
+        if Path::new(folder).is_dir() && has_catalog {
             return Ok(Self { warehouse, temporary: None });
         }
         if !command.tables.iter().all(|table| table.ends_with(METADATA_SUFFIX)) {
