@@ -1,12 +1,16 @@
-//! A warehouse in a temporary folder, and the `icecap` command run on it.
+//! A warehouse in a temporary folder or on an S3 server, and the `icecap` command run on it.
 
 mod command;
 mod gate;
 mod invariants;
 mod output;
+mod proxy;
+mod s3;
 mod warehouse;
 
 pub use command::{icecap_binary, run_within};
-pub use invariants::broken as broken_invariants;
+pub use invariants::{broken as broken_invariants, broken_in as broken_invariants_in};
 pub use output::Output;
+pub use proxy::{Faults, Proxy};
+pub use s3::{REGION, S3Server, storage_at};
 pub use warehouse::{Reading, Warehouse, read_metadata};

@@ -27,12 +27,12 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use icecap_catalog_fn::Catalog;
-use icecap_commit_service::{CommitService, CommitServiceSettings, SqliteStore};
+use icecap_commit_service::{CommitService, CommitServiceSettings, SqliteStore, store};
 use icecap_table::catalog::TableCatalog;
 use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
 use icecap_table::commit::CommitClient;
 use icecap_table::location::{self, Policy};
-use icecap_table::storage::Storage;
+use icecap_table::storage::{RequestCounts, Storage};
 
 pub use cancel::Cancel;
 pub use progress::{Progress, Reading};
@@ -86,11 +86,11 @@ impl Engine {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
         let warehouse = location::to_location(&settings.warehouse)?;
-        if !warehouse.starts_with("file:") {
-            return Err(Error::unsupported("warehouses other than local directories are not supported yet")
+        if !["file:", "s3:"].iter().any(|scheme| warehouse.starts_with(scheme)) {
+            return Err(Error::unsupported("a warehouse is a local directory or s3://BUCKET/PREFIX")
                 .with("warehouse", warehouse));
         }
-        let storage = Storage::local();
+        let storage = store::storage(Arc::clone(&clock), Arc::clone(&ids));
         let policy = Policy::new(&warehouse, &settings.allow_location)?;
         let (path, catalog_name) = settings.catalog_file(&warehouse)?;
         let store = SqliteStore::open(&path, &catalog_name, Arc::clone(&clock)).await?;
@@ -156,6 +156,11 @@ impl Engine {
     /// How far the running statement is; where several run at once, the one that began last.
     pub fn progress(&self) -> Progress {
         self.parts.progress.clone()
+    }
+
+    /// What was asked of remote stores (S3) so far: the difference is what a statement cost.
+    pub fn requests(&self) -> RequestCounts {
+        self.parts.storage.requests()
     }
 
     /// A session: its statements run one after another, numbered from 0 for their idempotency ids.

@@ -17,6 +17,7 @@ mod interop;
 mod layouts;
 mod partitions;
 mod register;
+mod s3;
 mod show;
 mod slt;
 mod survival;

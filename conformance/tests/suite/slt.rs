@@ -13,6 +13,14 @@ macro_rules! files {
         fn $name() {
             run_file_by_processes(stringify!($name)).unwrap();
         })*
+
+        /// Each of them again, with tables and files on an S3 server.
+        mod on_s3 {
+            $(#[test]
+            fn $name() {
+                icecap_conformance::slt::run_file_on_s3(stringify!($name)).unwrap();
+            })*
+        }
     };
 }
 

@@ -52,6 +52,17 @@ struct Place {
 impl Place {
     fn of(command: &VerifyCommand) -> Result<Self, Error> {
         let warehouse = command.warehouse.clone();
+        if warehouse.starts_with("s3") && warehouse.contains("://") {
+            // Opening makes nothing there; only a catalog that is not there would be made.
+            let catalog = command.catalog.as_deref().and_then(|uri| uri.strip_prefix("sqlite:"));
+            let file = catalog.map(|path| path.split('?').next().unwrap_or(path));
+            return match file.map(|path| path.strip_prefix("//").unwrap_or(path)) {
+                Some(path) if !Path::new(path).is_file() => {
+                    Err(Error::not_found(format!("there is no catalog {path}: name it with --catalog")))
+                }
+                _ => Ok(Self { warehouse, temporary: None }),
+            };
+        }
         let folder = warehouse.strip_prefix("file://").unwrap_or(&warehouse);
         // A folder without a catalog is none: opening it would make one.
         let has_catalog = command.catalog.is_some() || Path::new(folder).join("catalog.db").is_file();

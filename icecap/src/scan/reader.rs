@@ -17,6 +17,7 @@ use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReade
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use icecap_table::storage::store_error;
 use icecap_table::{Error, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -156,9 +157,7 @@ fn read_error(location: &str, error: object_store::Error) -> ParquetError {
         object_store::Error::NotFound { .. } => {
             Error::corrupt("a file that the table names does not exist").with("file", location)
         }
-        other => {
-            Error::unavailable("a data file could not be read").with("file", location).with_source(other)
-        }
+        other => store_error("read a data file", location, other),
     };
     ParquetError::External(Box::new(error))
 }
