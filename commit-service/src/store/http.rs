@@ -204,7 +204,10 @@ impl Service {
                 let mut refusal = Refusal::parse(status, &body);
                 refusal.region = region.or(refusal.region);
                 refusal.retry_after = retry_after.map(Duration::from_secs);
-                if status == 404 && refusal.code() != "NoSuchBucket" {
+                // Some servers say so too of keys that they do not know.
+                let is_of_object =
+                    matches!(refusal.code(), "" | "NoSuchKey" | "NoSuchUpload" | "NoSuchVersion");
+                if status == 404 && is_of_object {
                     return Ok(HttpResponse::from_parts(parts, Bytes::new().into()));
                 }
                 Err(missed(refusal))

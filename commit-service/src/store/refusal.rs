@@ -219,6 +219,7 @@ fn refused(refusal: &Refusal, failure: &Failure, about: About<'_>) -> Error {
         ("QuotaExceeded" | "InsufficientStorage" | "NoSpaceLeft", _) | (_, 507) => {
             Error::exhausted(format!("{place} has no room left ({told})"))
         }
+        ("NoSuchKey", _) => Error::not_found(format!("there is no such object ({told})")),
         (_, 401 | 403) => Error::denied(format!(
             "access is denied: the credentials need s3:ListBucket on the bucket and s3:GetObject, s3:PutObject, \
              s3:DeleteObject and s3:AbortMultipartUpload on its objects ({told})"

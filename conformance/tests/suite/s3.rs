@@ -237,9 +237,9 @@ fn what_s3_refuses_is_told_with_what_to_do_and_without_secrets() {
     // A write that succeeds tells none either.
     let token_free = run(&warehouse, &["-vvv"], &[], &["CREATE TABLE t AS SELECT 1 AS a"]).success().unwrap();
     assert!(!token_free.stderr.contains(secret));
-    let mut other = warehouse.command().unwrap();
-    other.args(["--warehouse", "s3://there-is-no-such-bucket/w", "-e", "CREATE TABLE u AS SELECT 1 AS a"]);
-    run_within(&mut other, "", WITHIN).unwrap().fails_with("not-found", "no such bucket").unwrap();
+    let elsewhere = "CREATE TABLE u (a int) LOCATION 's3://there-is-no-such-bucket/u' TBLPROPERTIES ('table_type'='ICEBERG')";
+    let args = ["--allow-location", "s3://there-is-no-such-bucket"];
+    run(&warehouse, &args, &[], &[elsewhere]).fails_with("not-found", "no such bucket").unwrap();
     let mut without = Command::new(icecap_binary().unwrap());
     without.args(["sql", "--warehouse", "s3://lake/w", "-e", "SHOW TABLES"]).env_remove("ICECAP_CATALOG");
     run_within(&mut without, "", WITHIN).unwrap().fails_with("invalid", "--catalog sqlite:PATH").unwrap();
