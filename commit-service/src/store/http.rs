@@ -180,10 +180,11 @@ impl Service {
         {
             self.meter.received.fetch_add(length, Ordering::Relaxed);
         }
-        let is_post = request.method().as_str() == "POST";
+        // A POST begins to be answered before it is done: a refusal comes in the body of a success. What comes as one
+        // document is read here, so that one that breaks off is asked for again.
+        let is_read_whole = request.method().as_str() == "POST" || kind == Kind::List;
         match status {
-            // These begin to answer before they are done: a refusal comes in the body of a success.
-            200..=299 if is_post => {
+            200..=299 if is_read_whole => {
                 let (parts, body) = response.into_parts();
                 let body = read(body.bytes_stream(), ANSWER_BYTES).await;
                 let body = body.map_err(|error| Missed::Passing(lost(&error)))?;

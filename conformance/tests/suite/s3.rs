@@ -287,6 +287,7 @@ fn faults_of_the_network_and_the_server_change_nothing() {
                     "{}",
                     output.stderr
                 );
+                println!("refused: {}", output.stderr);
                 refused += 1;
             }
             _ => panic!("{}", output.stderr),
