@@ -25,6 +25,11 @@ conformance filter="":
     . scripts/env; cargo build --profile ci --package icecap-cli
     . scripts/env; cargo test --profile ci --package icecap-conformance -- {{ filter }}
 
+# COUNT random INSERT and CTAS statements, parted and plain (60 are in every test run)
+random-statements count="500" seed="1000":
+    . scripts/env; ICECAP_RANDOM_STATEMENTS={{ count }} ICECAP_RANDOM_SEED={{ seed }} \
+        cargo test --profile ci --package icecap --lib stage::tests::random
+
 # The flights example
 flights:
     examples/flights/run
@@ -33,3 +38,15 @@ flights:
 dist:
     . scripts/env; cargo build --locked --profile dist --package icecap-cli
     . scripts/env; ls -l "$CARGO_TARGET_DIR/dist/icecap"
+
+# All workloads beside DuckDB and PyIceberg, on a quiet machine; ARGS are those of `bench run`
+bench *args:
+    scripts/setup-readers
+    . scripts/env; cargo build --locked --release --package icecap-cli --package icecap-bench
+    . scripts/env; "$CARGO_TARGET_DIR/release/bench" run --out bench/results/latest.json {{ args }} | tee bench/results/latest.txt
+
+# Where the processor's time goes in workloads; ARGS are those of `bench profile`
+bench-profile +args:
+    scripts/setup-profiler
+    . scripts/env; cargo build --locked --release --package icecap-cli --package icecap-bench
+    . scripts/env; "$CARGO_TARGET_DIR/release/bench" profile --out bench/results/profiles {{ args }}
