@@ -190,7 +190,7 @@ fn what_s3_refuses_is_told_with_what_to_do_and_without_secrets() {
         ),
     ));
     let secure = "https://127.0.0.1:1".to_owned();
-    let cases: Vec<(&str, Vec<(&str, &str)>, &str, &str)> = vec![
+    let cases = [
         ("region", vec![("AWS_REGION", "eu-west-3")], "invalid", "AWS_REGION=us-east-1"),
         ("redirect", vec![("AWS_ENDPOINT_URL_S3", &moved)], "invalid", "AWS_REGION=eu-west-1"),
         ("key", vec![("AWS_ACCESS_KEY_ID", "nobody")], "denied", "AWS_ACCESS_KEY_ID"),
