@@ -50,7 +50,7 @@ fn query(rng: &mut StdRng, depth: u32) -> String {
             let kind = pick(rng, &["IN", "NOT IN"]);
             match rng.random_range(0..3) {
                 0 => format!(
-                    "SELECT a, b, c FROM ({left}) WHERE a {kind} (SELECT a FROM ({right}) WHERE a < 20)"
+                    "SELECT q.a, q.b, q.c FROM ({left}) q WHERE q.a {kind} (SELECT r.a FROM ({right}) r WHERE r.a < 20)"
                 ),
                 1 => format!("SELECT a, b, c FROM ({left}) WHERE c > (SELECT avg(c) FROM ({right}))"),
                 _ => format!(
