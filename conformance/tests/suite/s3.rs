@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use icecap_conformance::canonical::{Rows, difference};
 use icecap_conformance::reader::Foreign;
 use icecap_conformance::stack::{
-    Faults, Output, Proxy, S3Server, Warehouse, broken_invariants_in, icecap_binary, run_within, storage_at,
+    Faults, Output, Proxy, S3Server, Warehouse, broken_invariants_in, icecap_binary, run_within,
 };
 use rusqlite::OpenFlags;
 use serde_json::{Value, json};
@@ -255,6 +255,63 @@ fn known_writes(warehouse: &Warehouse) -> BTreeSet<String> {
     ids.map(|id| id.unwrap()).collect()
 }
 
+/// Data files that no row is in, and uploads that nobody finished: each bears the id of a write that the ledger knows.
+fn left_over(warehouse: &Warehouse, tables: &[&str]) -> (usize, usize) {
+    let known = known_writes(warehouse);
+    let is_known = |file: &&String| {
+        let name = file.rsplit('/').next().unwrap();
+        known.iter().any(|id| name.starts_with(id))
+    };
+    let live: BTreeSet<String> = tables
+        .iter()
+        .flat_map(|table| warehouse.query(&[&format!("SELECT DISTINCT _file FROM {table}")]).unwrap())
+        .map(|row| row["_file"].as_str().unwrap().to_owned())
+        .collect();
+    let all: Vec<String> = block_on(warehouse.storage().list(&warehouse.location())).unwrap();
+    let data: Vec<&String> = all.iter().filter(|file| file.ends_with(".parquet")).collect();
+    assert!(live.iter().all(|file| data.contains(&file)), "a file that is named is there");
+    let left: Vec<&String> = data.into_iter().filter(|file| !live.contains(*file)).collect();
+    assert!(left.iter().all(is_known), "{left:?}");
+    let open = unfinished(warehouse);
+    assert!(open.iter().all(|file| is_known(&file)), "{open:?}");
+    (left.len(), open.len())
+}
+
+/// Writers killed at any moment, those of files in many parts too: what was reported is there once.
+#[test]
+fn a_writer_that_is_killed_leaves_only_what_is_known() {
+    let warehouse = Warehouse::on_s3().unwrap();
+    warehouse.run(&["CREATE TABLE t (id bigint, b string) USING iceberg"]).unwrap().success().unwrap();
+    let wide = format!("SELECT id, sha512(CAST(id AS varchar)) AS b FROM ({ROWS}) AS r");
+    let insert = format!("INSERT INTO t {wide} UNION ALL {wide}");
+    let started = std::time::Instant::now();
+    warehouse.run(&[&insert]).unwrap().success().unwrap();
+    let whole = started.elapsed();
+    let mut reported = 1;
+    for part in [0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0] {
+        let mut command = warehouse.command().unwrap();
+        command.args(["-e", &insert]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(whole.mul_f64(part));
+        child.kill().unwrap();
+        reported += usize::from(child.wait_with_output().unwrap().status.success());
+    }
+    let rows = warehouse.query(&["SELECT count(*) AS n, count(DISTINCT id) AS i FROM t"]).unwrap();
+    let inserts = rows[0]["n"].as_u64().unwrap() / 200_000;
+    assert_eq!(
+        rows,
+        [json!({"n": inserts * 200_000, "i": 100_000})],
+        "a statement is there whole or not at all"
+    );
+    assert!((reported..=8).contains(&usize::try_from(inserts).unwrap()), "{reported} were reported");
+    sound(&warehouse);
+    let (files, uploads) = left_over(&warehouse, &["t"]);
+    println!(
+        "{inserts} of 8 committed, {reported} reported; left over: {files} files, {uploads} unfinished uploads"
+    );
+    warehouse.run(&["INSERT INTO t VALUES (-1, 'x')"]).unwrap().success().unwrap();
+}
+
 /// Through storms, lost answers, resets and answers that break off: what was reported is there once, and nothing
 /// else; what lies about is known by its write's id.
 #[test]
@@ -302,7 +359,7 @@ fn faults_of_the_network_and_the_server_change_nothing() {
     assert!(done.slowed > 0 && done.lost_replies > 5 && done.resets > 3 && done.cut > 3, "{done:?}");
     assert!(expected.len() >= 50, "{refused} of 12 statements were refused: {done:?}");
 
-    let warehouse = warehouse.through(direct.clone());
+    let warehouse = warehouse.through(direct);
     let rows = warehouse.query(&["SELECT id FROM t ORDER BY id"]).unwrap();
     let ids: Vec<i64> = rows.iter().map(|row| row["id"].as_i64().unwrap()).collect();
     assert_eq!(ids, expected);
@@ -310,24 +367,8 @@ fn faults_of_the_network_and_the_server_change_nothing() {
         warehouse.query(&["SELECT count(*) AS n, count(DISTINCT id) AS i, sum(id) AS s FROM big"]).unwrap();
     assert_eq!(big, [json!({"n": 100_000, "i": 100_000, "s": 4_999_950_000_i64})]);
     sound(&warehouse);
-    let known = known_writes(&warehouse);
-    let live: BTreeSet<String> = ["t", "big"]
-        .iter()
-        .flat_map(|table| warehouse.query(&[&format!("SELECT DISTINCT _file FROM {table}")]).unwrap())
-        .map(|row| row["_file"].as_str().unwrap().to_owned())
-        .collect();
-    let is_known = |file: &str| {
-        let name = file.rsplit('/').next().unwrap();
-        known.iter().any(|id| name.starts_with(id))
-    };
-    let data: Vec<String> = block_on(storage_at(&direct).list(&warehouse.location())).unwrap();
-    let data: Vec<String> = data.into_iter().filter(|file| file.ends_with(".parquet")).collect();
-    assert!(live.iter().all(|file| data.contains(file)), "a file that is named is there");
-    let left: Vec<&String> = data.iter().filter(|file| !live.contains(*file)).collect();
-    assert!(left.iter().all(|file| is_known(file)), "{left:?}");
-    let open = unfinished(&warehouse);
-    assert!(open.iter().all(|file| is_known(file)), "{open:?}");
-    println!("left over: {} files, {} unfinished uploads", left.len(), open.len());
+    let (files, uploads) = left_over(&warehouse, &["t", "big"]);
+    println!("left over: {files} files, {uploads} unfinished uploads");
     let location = warehouse.metadata_location("default.t").unwrap();
     let (server, _) = warehouse.s3().unwrap();
     let theirs: Vec<Value> = reader(Foreign::PyIceberg).read_s3(&location, server).unwrap();
