@@ -194,8 +194,9 @@ impl Service {
                     Some(_) => Err(missed(refusal)),
                 }
             }
-            // The store's own business: conditions that do not hold.
-            200..=299 | 304 | 412 | 416 => Ok(response),
+            200..=299 => Ok(response),
+            // The store's own business: conditions that do not hold. Their bodies say no more, and may break off.
+            304 | 412 | 416 => Ok(HttpResponse::from_parts(response.into_parts().0, Bytes::new().into())),
             _ => {
                 let region = header("x-amz-bucket-region");
                 let retry_after = header("retry-after").and_then(|after| after.parse().ok());

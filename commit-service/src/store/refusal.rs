@@ -192,7 +192,8 @@ fn refused(refusal: &Refusal, failure: &Failure, about: About<'_>) -> Error {
             "there is no such bucket at {place}: check its name and the endpoint, or make it first"
         )),
         ("InvalidBucketName", _) => Error::invalid("S3 takes no bucket of this name"),
-        ("InvalidAccessKeyId", _) => Error::denied(format!(
+        // The second is versitygw's.
+        ("InvalidAccessKeyId" | "XAdminUserNotFound", _) => Error::denied(format!(
             "the access key id is not known at {place}: check AWS_ACCESS_KEY_ID, or AWS_PROFILE"
         )),
         ("SignatureDoesNotMatch", _) => Error::denied(
