@@ -9,7 +9,6 @@ mod s3;
 mod warehouse;
 
 pub use command::{icecap_binary, run_within};
-pub use invariants::{broken as broken_invariants, broken_in as broken_invariants_in};
 pub use output::Output;
 pub use proxy::{Faults, Proxy};
 pub use s3::{REGION, S3Server, storage_at};

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use icecap_conformance::canonical::{Rows, difference};
 use icecap_conformance::reader::Foreign;
-use icecap_conformance::stack::{
-    Faults, Output, Proxy, S3Server, Warehouse, broken_invariants_in, icecap_binary, run_within,
-};
+use icecap_conformance::stack::{Faults, Output, Proxy, S3Server, Warehouse, icecap_binary, run_within};
 use rusqlite::OpenFlags;
 use serde_json::{Value, json};
 
@@ -38,7 +36,7 @@ fn run(warehouse: &Warehouse, args: &[&str], variables: &[(&str, &str)], stateme
 }
 
 fn sound(warehouse: &Warehouse) {
-    let broken = broken_invariants_in(&warehouse.storage(), &warehouse.pointers().unwrap()).unwrap();
+    let broken = warehouse.broken_invariants(&warehouse.pointers().unwrap()).unwrap();
     assert!(broken.is_empty(), "{broken:#?}");
 }
 

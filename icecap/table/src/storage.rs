@@ -22,8 +22,12 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 pub use self::local::{DiskSync, LocalStore, TEMPORARY_PREFIX};
 pub use self::remote::{RequestCounts, StoreFactory};
+use crate::cache::ObjectCache;
 use crate::error::{Error, Result};
 use crate::location::Location;
+
+/// What the cache of a storage takes at most, unless it is told otherwise.
+const CACHE_BYTES: usize = 128 << 20;
 
 /// Reads and writes objects by location; cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,6 +37,7 @@ pub struct Storage {
     remote: Arc<BTreeMap<String, Arc<dyn ObjectStore>>>,
     /// By scheme: what opens the buckets that are not in `remote`.
     factories: Arc<BTreeMap<String, Arc<dyn StoreFactory>>>,
+    cache: Arc<ObjectCache>,
 }
 
 impl Storage {
@@ -47,7 +52,12 @@ impl Storage {
     }
 
     fn of_local(local: LocalStore) -> Self {
-        Self { local: Arc::new(local), remote: Arc::default(), factories: Arc::default() }
+        Self {
+            local: Arc::new(local),
+            remote: Arc::default(),
+            factories: Arc::default(),
+            cache: Arc::new(ObjectCache::new(CACHE_BYTES)),
+        }
     }
 
     /// The same storage that also serves the locations below `root` (`s3://bucket`) from `store`.
@@ -55,6 +65,19 @@ impl Storage {
     pub fn with_store(mut self, root: impl Into<String>, store: Arc<dyn ObjectStore>) -> Self {
         Arc::make_mut(&mut self.remote).insert(root.into(), store);
         self
+    }
+
+    /// The same storage, remembering at most `capacity_bytes` of what is parsed of its objects, apart from what
+    /// others remember. 0: nothing, for checks of what is really stored.
+    #[must_use]
+    pub fn with_cache_bytes(mut self, capacity_bytes: usize) -> Self {
+        self.cache = Arc::new(ObjectCache::new(capacity_bytes));
+        self
+    }
+
+    /// What is remembered of objects that never change; shared by all clones of this storage.
+    pub fn cache(&self) -> &Arc<ObjectCache> {
+        &self.cache
     }
 
     /// The same storage that also serves the locations of `scheme` (`s3`), its buckets opened by `factory`.
@@ -223,7 +246,7 @@ pub fn store_error(what: &str, location: &str, error: object_store::Error) -> Er
     if let Some(told) = told(&error) {
         let mut known = Error::new(told.kind(), format!("cannot {what}: {}", told.message()));
         for (key, value) in told.context() {
-            known = known.with(key, value.clone());
+            known = known.with(key.clone(), value.clone());
         }
         if let Some(after) = told.retry_after() {
             known = known.with_retry_after(after);
