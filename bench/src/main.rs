@@ -101,6 +101,9 @@ struct CommonArgs {
     /// The icecap binary; by default the one beside this
     #[arg(long)]
     icecap: Option<PathBuf>,
+    /// The icecap-writer binary of the lambda workload; by default the one beside this
+    #[arg(long)]
+    writer: Option<PathBuf>,
     /// Where the runs write: the disk that is measured; by default the system's temporary folder
     #[arg(long)]
     scratch: Option<PathBuf>,
@@ -225,10 +228,12 @@ fn plan(args: &CommonArgs, scratch: &Path, repeats: u16) -> Result<Plan> {
     let bench = std::env::current_exe()?;
     let icecap = args.icecap.clone().unwrap_or_else(|| bench.with_file_name("icecap"));
     must_exist("the icecap binary (build it, or give --icecap)", &icecap)?;
+    let writer = args.writer.clone().unwrap_or_else(|| bench.with_file_name("icecap-writer"));
     let cache = cache()?;
     Ok(Plan {
         bench,
         icecap,
+        writer,
         python: cache.join("py/bin/python"),
         scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("peers"),
         cache,
