@@ -36,8 +36,7 @@ dist:
 # All workloads beside DuckDB and PyIceberg, on a quiet machine; ARGS are those of `bench run`
 bench *args:
     scripts/setup-readers
-    scripts/setup-s3
-    . scripts/env; cargo build --locked --release --package icecap-cli --package icecap-bench --package icecap --bins
+    . scripts/env; cargo build --locked --release --package icecap-cli --package icecap-bench
     . scripts/env; "$CARGO_TARGET_DIR/release/bench" run --out bench/results/latest.json {{ args }} | tee bench/results/latest.txt
 
 # Where the processor's time goes in workloads; ARGS are those of `bench profile`

@@ -60,6 +60,11 @@ pub enum Workload {
 }
 
 impl Workload {
+    /// Whether it runs when nothing is named: not if it needs servers or programs beside Icecap and its peers.
+    pub fn by_default(self) -> bool {
+        !matches!(self, Self::Writers | Self::S3 | Self::Lambda)
+    }
+
     /// The name in reports and on the command line.
     pub fn name(self) -> &'static str {
         match self {

@@ -92,7 +92,7 @@ fn a_binary_that_is_not_there_is_named() {
     );
 }
 
-/// The real binary, which a build of the workspace leaves beside the bench's; `icecap-writer` is there too.
+/// The real binary, which a build of the workspace leaves beside the bench's.
 fn icecap() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("icecap");
     assert!(path.is_file(), "{} is not there: cargo build --profile ci -p icecap-cli", path.display());
@@ -134,10 +134,6 @@ fn every_workload_runs_with_the_real_engines() {
             "filter icecap",
             "inserts icecap",
             "inserts yardstick",
-            "lambda icecap",
-            "lambda icecap-cold",
-            "lambda icecap-warm",
-            "lambda icecap-writer",
             "partitioned duckdb",
             "partitioned icecap",
             "partitions5000 icecap-1GB",
@@ -146,16 +142,10 @@ fn every_workload_runs_with_the_real_engines() {
             "q1 icecap",
             "q6 duckdb",
             "q6 icecap",
-            "s3 duckdb",
-            "s3 icecap",
             "skew icecap",
             "skew icecap-even",
             "start icecap",
             "steady icecap",
-            "writers icecap",
-            "writers icecap-1",
-            "writers icecap-1ch",
-            "writers icecap-Nch",
         ]
     );
     for (name, partitions) in [
@@ -171,16 +161,8 @@ fn every_workload_runs_with_the_real_engines() {
         assert_eq!(runs[name]["snapshots"], 1, "{name}");
     }
     assert_eq!(runs["steady icecap"]["statement_seconds"].as_array().unwrap().len(), 41);
-    assert!(runs["s3 icecap"]["requests"].as_u64().unwrap() >= 4, "{}", runs["s3 icecap"]);
-    assert!(
-        runs["s3 icecap"]["transferred_bytes"].as_u64() > runs["s3 icecap"]["data_bytes"].as_u64(),
-        "{}",
-        runs["s3 icecap"]
-    );
-    let package = &runs["lambda icecap-writer"];
-    assert!(package["package_bytes"].as_u64().unwrap() < package["program_bytes"].as_u64().unwrap());
     // Each aim needs its figures; whether it is met is no question at this scale.
-    assert_eq!(report["aims"].as_array().unwrap().len(), 22, "{:#}", report["aims"]);
+    assert_eq!(report["aims"].as_array().unwrap().len(), 20, "{:#}", report["aims"]);
 }
 
 #[test]
