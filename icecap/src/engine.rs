@@ -22,6 +22,7 @@ mod tables;
 mod verify;
 mod version;
 mod write;
+mod writers;
 
 use std::sync::Arc;
 
@@ -37,12 +38,13 @@ use icecap_table::storage::Storage;
 pub use cancel::Cancel;
 pub use progress::{Progress, Reading};
 pub use session::{Session, StatementResult};
-pub use settings::EngineSettings;
-pub use summary::{DoneSummary, WriteSummary};
+pub use settings::{EngineSettings, Writers};
+pub use summary::{Cost, DoneSummary, WriteSummary};
 pub use verify::{METADATA_SUFFIX, VerifyReport};
 
-use crate::dispatch::{Executor, InProcess, InProcessSettings};
+use crate::dispatch::{Executor, Meter};
 use crate::source::SourcePolicy;
+use crate::worker::WorkerSettings;
 use crate::{Error, Result};
 
 /// The namespace of an unqualified name.
@@ -63,6 +65,7 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<dyn TableCatalog>,
     pub(crate) commit: Arc<dyn CommitClient>,
     pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) meter: Meter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) planner: SessionState,
@@ -123,17 +126,14 @@ impl Engine {
         let threads = settings.threads()?;
         let progress = Progress::default();
         let sources = SourcePolicy { allow_read: settings.allow_read.clone() };
-        let executor = InProcess::new(
-            storage.clone(),
-            InProcessSettings {
-                threads,
-                memory_bytes: settings.memory_bytes,
-                temp_dir: settings.temp_dir.clone(),
-                sources: sources.clone(),
-                progress: progress.clone(),
-            },
-        )?;
-        let planner = executor.planner_state();
+        let here = WorkerSettings {
+            threads,
+            memory_bytes: settings.memory_bytes,
+            temp_dir: settings.temp_dir.clone(),
+            progress: progress.clone(),
+        };
+        let meter = Meter::default();
+        let (executor, planner) = writers::executor(&settings, &warehouse, &storage, here, meter.clone())?;
         Ok(Self {
             parts: Arc::new(Parts {
                 settings,
@@ -143,7 +143,8 @@ impl Engine {
                 storage,
                 catalog,
                 commit,
-                executor: Arc::new(executor),
+                executor,
+                meter,
                 clock,
                 ids,
                 planner,

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use datafusion::logical_expr::LogicalPlan;
 use icecap_table::commit::{Change, StatementKind, TableChange};
 use icecap_table::iceberg::spec::{FormatVersion, TableMetadata};
@@ -14,6 +13,7 @@ use icecap_table::staged_file::StagedFile;
 use super::StatementResult;
 use super::session::Run;
 use super::write::{ActiveWrite, Intent};
+use crate::dispatch::retry::run_with_retries;
 use crate::plan::{IcecapCodec, TaskReport, WriteTask};
 use crate::sql::{self, Insert};
 use crate::write::{IcebergWriteExec, WriteTarget};
@@ -81,7 +81,7 @@ impl Run {
         let root = self.write_plan(write.id, metadata, source).await?;
         let codec = IcecapCodec::new(self.parts.storage.clone());
         let task = WriteTask::single(write.id, write.round, root, &codec)?;
-        let report = self.parts.executor.run(Bytes::from(task.encode()), self.cancel.clone()).await?;
+        let report = run_with_retries(&*self.parts.executor, task, &self.cancel, &*self.parts.ids).await?;
         Ok(TaskReport::decode(&report)?.staged_files)
     }
 
@@ -106,7 +106,7 @@ impl Run {
             task: 0,
             attempt: 0,
             nonce: self.parts.ids.uuid().simple().to_string(),
-            memory_bytes: self.parts.settings.memory_bytes,
+            memory_bytes: self.parts.settings.task_memory_bytes(),
         };
         Ok(Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?))
     }

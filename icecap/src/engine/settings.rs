@@ -5,7 +5,28 @@ use std::time::Duration;
 
 use icecap_table::location::Location;
 
+use crate::dispatch::ChildProgram;
 use crate::{Error, Result};
+
+/// Where a statement's tasks run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Writers {
+    /// In this process.
+    #[default]
+    InProcess,
+    /// In child processes of this machine.
+    Children {
+        /// Children at most.
+        slots: usize,
+        /// What they are.
+        program: ChildProgram,
+    },
+    /// In a Lambda function.
+    Lambda {
+        /// Its name, `name:qualifier` or ARN.
+        function: String,
+    },
+}
 
 /// The settings of an [`Engine`](super::Engine).
 #[derive(Debug, Clone, Default)]
@@ -27,6 +48,8 @@ pub struct EngineSettings {
     pub allow_location: Vec<String>,
     /// Prefixes that `read_parquet` and `read_csv` are held to; anywhere when absent.
     pub allow_read: Option<Vec<String>>,
+    /// Where tasks run.
+    pub writers: Writers,
     /// Runs each statement at most once: the same token gives the recorded result.
     pub token: Option<String>,
 }
@@ -47,6 +70,18 @@ impl EngineSettings {
             }
             Some(threads) => Ok(threads),
             None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)),
+        }
+    }
+
+    /// Upper bound of the memory that one task may hold: children share what the statement may.
+    pub(crate) fn task_memory_bytes(&self) -> Option<u64> {
+        match &self.writers {
+            Writers::InProcess => self.memory_bytes,
+            // A function has a memory of its own.
+            Writers::Lambda { .. } => None,
+            Writers::Children { slots, .. } => {
+                self.memory_bytes.map(|bytes| (bytes / (*slots as u64).max(1)).max(1))
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use icecap_table::{Applied, ErrorKind};
 use uuid::Uuid;
 
 use super::session::Run;
-use super::{Parts, StatementResult, WriteSummary};
+use super::{Cost, Parts, StatementResult, WriteSummary};
 use crate::{Error, Result};
 
 /// How long a write without a sign of life counts as alive.
@@ -55,7 +55,7 @@ impl Run {
     {
         let (write, begun) = self.begin(&intent).await?;
         let round = match begun {
-            Begun::Committed(committed) => return Ok(self.written(&committed)),
+            Begun::Committed(committed) => return Ok(self.written(&committed, write)),
             Begun::Active { round } => round,
         };
         let active = ActiveWrite { id: write, round };
@@ -66,7 +66,7 @@ impl Run {
         };
         drop(heartbeat);
         match result {
-            Ok(committed) => Ok(self.written(&committed)),
+            Ok(committed) => Ok(self.written(&committed, active.id)),
             Err(error) => self.clean_up(active, &intent, error).await,
         }
     }
@@ -84,7 +84,7 @@ impl Run {
         }
         let intent = Intent { kind, target, bases: Vec::new(), prefixes: Vec::new() };
         match self.begin(&intent).await? {
-            (_, Begun::Committed(committed)) => Ok(self.written(&committed)),
+            (id, Begun::Committed(committed)) => Ok(self.written(&committed, id)),
             (id, Begun::Active { round }) => {
                 self.parts.commit.abandon(id, round).await?;
                 Err(error)
@@ -143,8 +143,9 @@ impl Run {
             return Err(self.advise(write, error));
         }
         match self.parts.commit.abandon(write.id, write.round).await {
-            Ok(WriteState::Committed(committed)) => Ok(self.written(&committed)),
+            Ok(WriteState::Committed(committed)) => Ok(self.written(&committed, write.id)),
             Ok(WriteState::Fenced) => {
+                self.parts.executor.settle().await;
                 self.parts.delete_staged(write.id, &intent.prefixes).await;
                 Err(error)
             }
@@ -153,8 +154,9 @@ impl Run {
         }
     }
 
-    fn written(&self, committed: &Committed) -> StatementResult {
-        StatementResult::Written(WriteSummary::of(committed, self.started.elapsed()))
+    fn written(&self, committed: &Committed, write: WriteId) -> StatementResult {
+        let cost = Cost::of(&self.parts.meter.take(write));
+        StatementResult::Written(WriteSummary::of(committed, self.started.elapsed(), cost))
     }
 
     fn advise(&self, write: ActiveWrite, error: Error) -> Error {
