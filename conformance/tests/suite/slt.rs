@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use icecap_conformance::reader::source_folder;
-use icecap_conformance::slt::run_file_by_processes;
+use icecap_conformance::slt::{run_file_by_processes, run_file_on};
+use icecap_conformance::stack::{LambdaService, Warehouse, writer_binary};
 
 macro_rules! files {
     ($($name:ident),* $(,)?) => {
@@ -13,7 +14,32 @@ macro_rules! files {
         fn $name() {
             run_file_by_processes(stringify!($name)).unwrap();
         })*
+
+        mod in_children {
+            $(#[test]
+            fn $name() {
+                super::run_in_children(stringify!($name));
+            })*
+        }
+
+        mod in_a_function {
+            $(#[test]
+            fn $name() {
+                super::run_in_a_function(stringify!($name));
+            })*
+        }
     };
+}
+
+fn run_in_children(name: &str) {
+    let warehouse = Warehouse::new().unwrap().with(&["--writers", "2"], &[]);
+    run_file_on(name, warehouse).unwrap();
+}
+
+fn run_in_a_function(name: &str) {
+    let service = LambdaService::start("writer", &writer_binary().unwrap(), &[]).unwrap();
+    let warehouse = Warehouse::new().unwrap().with(&["--writers", "lambda:writer"], &service.variables());
+    run_file_on(name, warehouse).unwrap();
 }
 
 files!(
