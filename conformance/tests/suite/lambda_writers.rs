@@ -150,7 +150,7 @@ fn whatever_the_service_does_every_row_is_there_once() {
         "3",
     ];
     let (warehouse, service) = (Warehouse::alone().unwrap(), serve(&faults));
-    let create = "CREATE TABLE t (id bigint, g bigint) PARTITIONED BY (g) USING iceberg";
+    let create = "CREATE TABLE t (id bigint, g bigint) USING iceberg PARTITIONED BY (g)";
     warehouse.run(&[create]).unwrap().success().unwrap();
     let (mut written, mut attempts, mut failed, mut given_up) = (0_u64, 0, 0, 0);
     for number in 0..25 {

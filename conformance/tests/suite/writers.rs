@@ -93,7 +93,7 @@ fn an_error_in_a_child_is_the_error_of_the_statement() {
 #[test]
 fn writers_killed_at_random_cost_attempts_and_nothing_else() {
     let warehouse = Warehouse::alone().unwrap();
-    run(&warehouse, "1", &["CREATE TABLE t (id bigint, g bigint) PARTITIONED BY (g) USING iceberg"]);
+    run(&warehouse, "1", &["CREATE TABLE t (id bigint, g bigint) USING iceberg PARTITIONED BY (g)"]);
     let insert = format!("INSERT INTO t SELECT id, g FROM ({ROWS}) AS r");
     let whole = {
         let started = Instant::now();

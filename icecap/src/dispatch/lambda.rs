@@ -71,17 +71,25 @@ impl LambdaExec {
     }
 
     async fn attempt(&self, task: Bytes, finish: &mut Finish) -> Result<Bytes> {
+        let mut stored = None;
+        let outcome = self.invoke(task, &mut stored, finish).await;
+        if let Some(stored) = stored {
+            stored.delete().await;
+        }
+        outcome
+    }
+
+    async fn invoke(&self, task: Bytes, stored: &mut Option<Stored>, finish: &mut Finish) -> Result<Bytes> {
         let is_local = self.settings.messages.starts_with("file:");
         let client = self.client.get_or_try_init(|| LambdaClient::load(is_local)).await?;
         let folder = format!("{}/{}", self.settings.messages, self.ids.uuid().simple());
-        let mut stored = None;
+        if task.len() > INLINE_TASK_BYTES {
+            *stored = Some(Stored::put(&self.storage, &folder, task.clone()).await?);
+        }
         let invocation = loop {
-            let payload = match &stored {
-                None if task.len() <= INLINE_TASK_BYTES => Payload::Inline(task.clone()),
-                None => {
-                    stored.insert(Stored::put(&self.storage, &folder, task.clone()).await?).payload.clone()
-                }
+            let payload = match stored {
                 Some(stored) => stored.payload.clone(),
+                None => Payload::Inline(task.clone()),
             };
             let request = TaskRequest {
                 limit: self.settings.limit,
@@ -96,7 +104,7 @@ impl LambdaExec {
                 // It was refused before anything was done, so this is still the same attempt.
                 Err(Refusal::TooLarge(error)) if stored.is_none() => {
                     tracing::debug!(%error, "a task goes through the store");
-                    stored = Some(Stored::put(&self.storage, &folder, task.clone()).await?);
+                    *stored = Some(Stored::put(&self.storage, &folder, task.clone()).await?);
                 }
                 Err(Refusal::TooLarge(error) | Refusal::Failed(error)) => return Err(error),
             }
@@ -120,10 +128,8 @@ impl LambdaExec {
         finish.worker = Some(reply.usage);
         let report = reply.outcome?;
         let bytes = report.fetch(&self.storage).await?;
-        if let Payload::Object(object) = &report
-            && let Err(error) = self.storage.delete(&object.location).await
-        {
-            tracing::warn!(location = object.location, %error, "a task's report was left behind");
+        if let Payload::Object(object) = &report {
+            remove(&self.storage, &object.location).await;
         }
         Ok(bytes)
     }
@@ -133,7 +139,7 @@ impl LambdaExec {
 #[derive(Debug)]
 struct Stored {
     storage: Storage,
-    location: String,
+    location: Option<String>,
     payload: Payload,
 }
 
@@ -141,19 +147,31 @@ impl Stored {
     async fn put(storage: &Storage, folder: &str, task: Bytes) -> Result<Self> {
         let location = format!("{folder}/task");
         let payload = Payload::store(storage, location.clone(), task).await?;
-        Ok(Self { storage: storage.clone(), location, payload })
+        Ok(Self { storage: storage.clone(), location: Some(location), payload })
+    }
+
+    async fn delete(mut self) {
+        if let Some(location) = self.location.take() {
+            remove(&self.storage, &location).await;
+        }
     }
 }
 
 impl Drop for Stored {
     fn drop(&mut self) {
-        let (storage, location) = (self.storage.clone(), std::mem::take(&mut self.location));
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            if let Err(error) = storage.delete(&location).await {
-                tracing::warn!(location, %error, "a task's message was left behind");
-            }
-        });
+        // Only of an attempt that nobody waited for.
+        let (Some(location), Ok(runtime)) = (self.location.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let storage = self.storage.clone();
+        runtime.spawn(async move { remove(&storage, &location).await });
+    }
+}
+
+async fn remove(storage: &Storage, location: &str) {
+    if let Err(error) = storage.delete(location).await {
+        tracing::warn!(location, %error, "a message was left behind");
     }
 }
 

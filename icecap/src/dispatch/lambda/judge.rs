@@ -102,16 +102,18 @@ fn unanswered(function: &str, error: &SdkError<InvokeError>) -> Error {
         SdkError::TimeoutError(_) => {
             Error::unavailable("a Lambda function did not answer in time; it may be running")
         }
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) if text.contains("redentials") => {
+            Error::denied(
+                "no AWS credentials were found to invoke the Lambda function: set AWS_PROFILE, or AWS_ACCESS_KEY_ID \
+                 and AWS_SECRET_ACCESS_KEY",
+            )
+        }
         SdkError::DispatchFailure(failure) if failure.is_user() => {
             Error::invalid("Lambda's endpoint is not usable: see AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL")
         }
         SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => {
             Error::unavailable("Lambda was not reached, or its answer was lost; the function may have run")
         }
-        SdkError::DispatchFailure(_) if text.contains("redential") => Error::denied(
-            "no AWS credentials were found to invoke the Lambda function: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY",
-        ),
         SdkError::DispatchFailure(_) => Error::unavailable("Lambda was not reached"),
         SdkError::ConstructionFailure(_) => Error::invalid("this cannot be a Lambda function's name"),
         _ => Error::unavailable("the answer of a Lambda function was lost; it may have run"),
