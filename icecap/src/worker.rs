@@ -19,4 +19,5 @@ pub use host::{HostSettings, WorkerHost};
 pub use payload::{INLINE_REPLY_BYTES, INLINE_TASK_BYTES, Payload, StoredObject};
 pub use reply::{REPLY_VERSION, TaskReply, WorkerUsage};
 pub use request::{REQUEST_VERSION, TaskRequest};
+pub(crate) use run::lost;
 pub use run::{Worker, WorkerSettings};

@@ -181,6 +181,8 @@ fn settings(command: &SqlCommand) -> Result<EngineSettings> {
         allow_read: command.allow_read.clone(),
         writers: writers(command)?,
         token: command.token.clone(),
+        tasks: command.tasks,
+        ..EngineSettings::default()
     })
 }
 

@@ -210,8 +210,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::plan::WriteTask;
     use crate::plan::task::BUILD_ID;
+    use crate::plan::{TaskOutput, WriteTask};
 
     fn task(write: u128, attempt: u32) -> Vec<u8> {
         WriteTask {
@@ -221,8 +221,13 @@ mod tests {
             stage: 2,
             task: 3,
             attempt,
+            task_count: 4,
+            nonce: "n".to_owned(),
             plan: vec![0; 100],
+            inputs: Vec::new(),
+            output: TaskOutput::Rows,
             memory_bytes: None,
+            deadline_ms: None,
         }
         .encode()
     }

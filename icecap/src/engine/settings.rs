@@ -6,6 +6,7 @@ use std::time::Duration;
 use icecap_table::location::Location;
 
 use crate::dispatch::ChildProgram;
+use crate::stage::TaskCount;
 use crate::{Error, Result};
 
 /// Where a statement's tasks run.
@@ -52,9 +53,22 @@ pub struct EngineSettings {
     pub writers: Writers,
     /// Runs each statement at most once: the same token gives the recorded result.
     pub token: Option<String>,
+    /// How many tasks of a write run at once; by default as many as there are writer processes.
+    pub slots: Option<usize>,
+    /// Parts every write into exactly so many tasks, however small it is: for tests.
+    #[doc(hidden)]
+    pub tasks: Option<usize>,
 }
 
 const MAX_THREADS: usize = 1024;
+/// More could not be started by one process.
+const MAX_SLOTS: usize = 10_000;
+/// Attempts at once where the number of tasks is set and nothing else.
+const SLOTS_OF_TESTS: usize = 2;
+/// Invocations at once, of the thousand that an account has by default. One that has fewer throttles, and is waited for.
+const LAMBDA_SLOTS: usize = 100;
+/// Tasks of a stage for each slot, where there is work for so many: what is left at the end is shared better.
+const TASKS_PER_SLOT: usize = 4;
 
 impl EngineSettings {
     /// Settings for a warehouse, everything else by default.
@@ -83,6 +97,28 @@ impl EngineSettings {
                 self.memory_bytes.map(|bytes| (bytes / (*slots as u64).max(1)).max(1))
             }
         }
+    }
+
+    /// How writes are parted and run.
+    pub(crate) fn tier(&self) -> Result<Tier> {
+        let slots = match self.slots {
+            Some(slots) if !(1..=MAX_SLOTS).contains(&slots) => {
+                return Err(Error::invalid(format!("tasks at once must be from 1 to {MAX_SLOTS}")));
+            }
+            Some(slots) => slots,
+            None => match &self.writers {
+                Writers::InProcess if self.tasks.is_some() => SLOTS_OF_TESTS,
+                Writers::InProcess => 1,
+                Writers::Children { slots, .. } => *slots,
+                Writers::Lambda { .. } => LAMBDA_SLOTS,
+            },
+        };
+        let tasks = match (self.tasks, slots) {
+            (Some(tasks), _) => TaskCount::Exactly(tasks.max(1)),
+            (None, 1) => TaskCount::AtMost(1),
+            (None, slots) => TaskCount::AtMost(slots.saturating_mul(TASKS_PER_SLOT)),
+        };
+        Ok(Tier { slots, tasks })
     }
 
     /// The catalog's file and name.
@@ -117,6 +153,22 @@ impl EngineSettings {
             }
         }
         Ok((PathBuf::from(path), name))
+    }
+}
+
+/// How writes are parted and run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tier {
+    /// Attempts at once.
+    pub(crate) slots: usize,
+    /// Tasks of a stage.
+    pub(crate) tasks: TaskCount,
+}
+
+impl Tier {
+    /// Whether writes may be parted at all.
+    pub(crate) fn is_distributed(self) -> bool {
+        !matches!(self.tasks, TaskCount::AtMost(1) | TaskCount::Exactly(1))
     }
 }
 

@@ -51,7 +51,7 @@ impl Fixture {
         let plan = state.create_physical_plan(&values.build().unwrap()).await.unwrap();
         let root = IcebergWriteExec::new(plan, target.clone(), Storage::local()).unwrap();
         let codec = IcecapCodec::new(Storage::local());
-        WriteTask::single(target.write_id, 1, Arc::new(root), &codec).unwrap().encode()
+        WriteTask::single(target.write_id, 1, "n", Arc::new(root), &codec).unwrap().encode()
     }
 
     /// The names in the folder.

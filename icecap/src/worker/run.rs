@@ -2,30 +2,30 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, BinaryArray};
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{
     FairSpillPool, MemoryPool, TrackConsumersPool, UnboundedMemoryPool,
 };
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, TaskContext};
+use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::StreamExt;
-use icecap_table::clock::{IdSource, SystemIds};
+use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
 use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::engine::Progress;
+use crate::exchange::{self, BYTES_READ, ExchangeReadExec};
 use crate::plan::session::{BATCH_ROWS, planner_state};
-use crate::plan::{IcecapCodec, TaskReport, WriteTask, from_datafusion, session_config, to_datafusion};
-use crate::write::{IcebergWriteExec, WriteTarget};
+use crate::plan::{IcecapCodec, TaskOutput, TaskReport, WriteTask, from_datafusion, session_config};
 
 /// Consumers that an out-of-memory error names.
 const LARGEST_CONSUMERS: usize = 5;
@@ -49,7 +49,8 @@ pub struct Worker {
     storage: Storage,
     state: SessionState,
     settings: WorkerSettings,
-    ids: Arc<dyn IdSource>,
+    clock: SystemClock,
+    ids: SystemIds,
 }
 
 impl Worker {
@@ -60,7 +61,7 @@ impl Worker {
     pub fn new(storage: Storage, settings: WorkerSettings) -> Result<Self> {
         let runtime = runtime(settings.memory_bytes, settings.temp_dir.clone())?;
         let state = planner_state(session_config(settings.threads, BATCH_ROWS), runtime);
-        Ok(Self { storage, state, settings, ids: Arc::new(SystemIds) })
+        Ok(Self { storage, state, settings, clock: SystemClock, ids: SystemIds })
     }
 
     /// A state to plan with, of the same configuration as tasks are run with.
@@ -75,20 +76,42 @@ impl Worker {
 
     /// Runs an encoded [`WriteTask`]; gives the encoded [`TaskReport`].
     ///
-    /// The names of staged files are this execution's own, so that the same bytes may run any number of times,
-    /// at once too. When the future is dropped the work stops; what was staged by then stays.
+    /// The names of all that is stored are this execution's own, so that the same bytes may run any number of times,
+    /// at once too. When the future is dropped the work stops; what was stored by then stays.
     ///
     /// # Errors
-    /// The task's own; `Bug` when it panicked.
+    /// The task's own; `Exhausted` after its deadline; `Bug` when it panicked.
     pub async fn run_task(&self, task: &[u8]) -> Result<Bytes> {
+        let mut task = WriteTask::decode(task)?;
+        // What is delivered twice must not meet itself.
+        task.nonce = format!("{}{:08x}", task.nonce, self.ids.uuid().as_u128() as u32);
+        let work = self.work(&task);
+        let report = match task.deadline_ms {
+            None => work.await?,
+            Some(deadline) => {
+                let left = u64::try_from(deadline.saturating_sub(self.clock.now_ms())).unwrap_or(0);
+                tokio::time::timeout(Duration::from_millis(left), work).await.unwrap_or_else(|_| {
+                    Err(Error::exhausted("a task ran out of time: use more tasks, or raise --timeout"))
+                })?
+            }
+        };
+        Ok(Bytes::from(report.encode()))
+    }
+
+    async fn work(&self, task: &WriteTask) -> Result<TaskReport> {
         let started = Instant::now();
-        let task = WriteTask::decode(task)?;
         let context = self.task_context();
         let plan = task.plan(&context, &IcecapCodec::new(self.storage.clone()))?;
-        let plan = self.with_own_names(plan, task.attempt)?;
         self.settings.progress.watch(&plan);
-        let staged_files = run_all(&plan, &context).await?;
-        let report = TaskReport {
+        let (staged_files, exchange) = match &task.output {
+            TaskOutput::Rows => (run_all(&plan, &context).await?, None),
+            TaskOutput::Exchange { location, .. } => {
+                let location = format!("{location}/{}.exchange", task.file_prefix());
+                let object = exchange::write_all(&plan, &context, &self.storage, location).await?;
+                (Vec::new(), Some(object))
+            }
+        };
+        Ok(TaskReport {
             stage: task.stage,
             task: task.task,
             attempt: task.attempt,
@@ -96,25 +119,14 @@ impl Worker {
             rows_written: staged_files.iter().map(|file| file.record_count).sum(),
             bytes_written: staged_files.iter().map(|file| file.file_size_bytes).sum(),
             staged_files,
+            exchange,
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             peak_memory_bytes: 0,
-        };
-        Ok(Bytes::from(report.encode()))
-    }
-
-    /// The plan, its writers naming files as no other execution of these bytes does. A message may be delivered
-    /// twice, and on an object store the later file would take the place of the earlier.
-    fn with_own_names(&self, plan: Arc<dyn ExecutionPlan>, attempt: u32) -> Result<Arc<dyn ExecutionPlan>> {
-        let nonce = self.ids.uuid().simple().to_string();
-        let renamed = plan.transform(|node| {
-            let Some(write) = node.downcast_ref::<IcebergWriteExec>() else {
-                return Ok(Transformed::no(node));
-            };
-            let target = WriteTarget { attempt, nonce: nonce.clone(), ..write.target().clone() };
-            let write = IcebergWriteExec::new(Arc::clone(write.input()), target, self.storage.clone());
-            Ok(Transformed::yes(Arc::new(write.map_err(to_datafusion)?) as Arc<dyn ExecutionPlan>))
-        });
-        Ok(renamed.map_err(from_datafusion)?.data)
+            exchange_bytes_read: sum_of(&plan, &|metrics| {
+                metrics.sum_by_name(BYTES_READ).map(|sum| sum.as_usize())
+            }),
+            spilled_bytes: sum_of(&plan, &MetricsSet::spilled_bytes),
+        })
     }
 }
 
@@ -163,7 +175,7 @@ async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> R
     Ok(by_partition.into_iter().flat_map(|(_, files)| files).collect())
 }
 
-pub(super) fn lost(error: JoinError) -> Error {
+pub(crate) fn lost(error: JoinError) -> Error {
     match error.try_into_panic() {
         Ok(panic) => {
             let said = panic
@@ -188,9 +200,18 @@ fn staged_files(batch: &RecordBatch) -> Result<Vec<StagedFile>> {
         .collect()
 }
 
-/// Rows that the plan's leaves gave.
+/// The sum of a metric over a plan's nodes.
+fn sum_of(plan: &Arc<dyn ExecutionPlan>, metric: &dyn Fn(&MetricsSet) -> Option<usize>) -> u64 {
+    let own = plan.metrics().and_then(|metrics| metric(&metrics)).unwrap_or(0) as u64;
+    own + plan.children().into_iter().map(|child| sum_of(child, metric)).sum::<u64>()
+}
+
+/// Rows that the plan's sources gave; those of earlier stages were counted there.
 fn rows_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let children = plan.children();
+    if plan.is::<ExchangeReadExec>() {
+        return 0;
+    }
     if children.is_empty() {
         return plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
     }

@@ -15,6 +15,7 @@ use icecap_table::staged_file::FileContent;
 use uuid::Uuid;
 
 use super::*;
+use crate::plan::to_datafusion;
 use crate::worker::fixture::Fixture;
 
 /// What a partition of the test's plan does.
@@ -163,7 +164,7 @@ async fn a_plan_that_ends_in_no_writer_is_a_bug() {
         datafusion::physical_plan::placeholder_row::PlaceholderRowExec::new(Arc::new(Schema::new(vec![
             Field::new("a", DataType::Int32, true),
         ])));
-    let task = WriteTask::single(WriteId::new(Uuid::nil()), 1, Arc::new(empty), &codec).unwrap();
+    let task = WriteTask::single(WriteId::new(Uuid::nil()), 1, "n", Arc::new(empty), &codec).unwrap();
     let error = worker().run_task(&task.encode()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Bug);
 }
