@@ -24,6 +24,8 @@ const KEEP: &str = "ICECAP_CONFORMANCE_KEEP";
 /// A warehouse of one test, removed at its end.
 pub struct Warehouse {
     folder: TempDir,
+    options: Vec<String>,
+    variables: Vec<(String, String)>,
     _place: Place,
 }
 
@@ -59,7 +61,16 @@ impl Warehouse {
             folder.disable_cleanup(true);
             println!("kept: {}", folder.path().display());
         }
-        Ok(Self { folder, _place: place })
+        Ok(Self { folder, options: Vec::new(), variables: Vec::new(), _place: place })
+    }
+
+    /// The same warehouse, its commands run with more options and environment variables.
+    #[must_use]
+    pub fn with(mut self, options: &[&str], variables: &[(&str, &str)]) -> Self {
+        self.options.extend(options.iter().copied().map(str::to_owned));
+        self.variables
+            .extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
     }
 
     /// A folder beside the warehouse, for sources and the like.
@@ -90,7 +101,7 @@ impl Warehouse {
             }
         }
         command.current_dir(self.folder.path()).arg("sql").arg("--warehouse").arg(self.path());
-        command.args(["--format", "json"]);
+        command.args(["--format", "json"]).args(&self.options).envs(self.variables.iter().cloned());
         Ok(command)
     }
 
