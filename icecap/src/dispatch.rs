@@ -44,11 +44,4 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// Waits until attempts whose futures were dropped have really ended, as far as that can be known here, for
     /// a bounded time. Files that they stage until then are there to be deleted afterwards.
     async fn settle(&self) {}
-
-    /// Whether an attempt certainly does nothing more once [`run`](Self::run) has failed, or was dropped and
-    /// [`settle`](Self::settle) was waited for. Only then may files that it left behind be deleted while the
-    /// write they are of is committed.
-    fn ends_with_call(&self) -> bool {
-        false
-    }
 }

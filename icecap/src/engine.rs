@@ -69,9 +69,9 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<dyn TableCatalog>,
     pub(crate) commit: Arc<dyn CommitClient>,
     pub(crate) executor: Arc<dyn Executor>,
-    pub(crate) meter: Meter,
     pub(crate) runner: StageRunner,
     pub(crate) tier: Tier,
+    pub(crate) meter: Meter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) planner: SessionState,
@@ -146,14 +146,13 @@ impl Engine {
             // A plan of one partition has no place where it could be parted.
             planner.config_mut().options_mut().execution.target_partitions = threads.max(2);
         }
-        // What failed in this process does not pass by waiting.
-        let retry = if settings.writers == Writers::InProcess && !tier.is_distributed() {
-            RetryPolicy::once()
-        } else {
-            RetryPolicy::default()
-        };
-        let runner =
-            StageRunner::new(Arc::clone(&executor), storage.clone(), Arc::clone(&ids), tier.slots, retry);
+        let runner = StageRunner::new(
+            Arc::clone(&executor),
+            storage.clone(),
+            Arc::clone(&ids),
+            tier.slots,
+            settings.retry(),
+        );
         Ok(Self {
             parts: Arc::new(Parts {
                 settings,
@@ -164,9 +163,9 @@ impl Engine {
                 catalog,
                 commit,
                 executor,
-                meter,
                 runner,
                 tier,
+                meter,
                 clock,
                 ids,
                 planner,

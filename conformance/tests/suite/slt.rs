@@ -15,6 +15,20 @@ macro_rules! files {
             run_file_by_processes(stringify!($name)).unwrap();
         })*
 
+        mod in_two_tasks {
+            $(#[test]
+            fn $name() {
+                super::run_in_tasks(stringify!($name), "2");
+            })*
+        }
+
+        mod in_eight_tasks {
+            $(#[test]
+            fn $name() {
+                super::run_in_tasks(stringify!($name), "8");
+            })*
+        }
+
         mod in_children {
             $(#[test]
             fn $name() {
@@ -31,14 +45,21 @@ macro_rules! files {
     };
 }
 
+/// The same file with every write parted into so many tasks, two of which run at once.
+fn run_in_tasks(name: &str, tasks: &str) {
+    let warehouse = Warehouse::new().unwrap().with(&["--tasks", tasks], &[]);
+    run_file_on(name, warehouse).unwrap();
+}
+
 fn run_in_children(name: &str) {
-    let warehouse = Warehouse::new().unwrap().with(&["--writers", "2"], &[]);
+    let warehouse = Warehouse::new().unwrap().with(&["--writers", "2", "--tasks", "8"], &[]);
     run_file_on(name, warehouse).unwrap();
 }
 
 fn run_in_a_function(name: &str) {
     let service = LambdaService::start("writer", &writer_binary().unwrap(), &[]).unwrap();
-    let warehouse = Warehouse::new().unwrap().with(&["--writers", "lambda:writer"], &service.variables());
+    let options = ["--writers", "lambda:writer", "--tasks", "8"];
+    let warehouse = Warehouse::new().unwrap().with(&options, &service.variables());
     run_file_on(name, warehouse).unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
-use icecap::dispatch::usage::Place;
+use icecap::dispatch::usage;
 use icecap::engine::{Cancel, Engine, EngineSettings, Progress, Session, StatementResult, Writers};
 use icecap::plan::from_datafusion;
 use icecap::sql::{ParsedStatement, Statement, StatementText, parse_statement, split_script};
@@ -214,7 +214,7 @@ fn written(write: icecap::engine::WriteSummary) -> Summary {
         snapshot_id: write.snapshot_id,
         seconds: write.seconds,
         // In this process nothing is to be told: no attempt is paid for, none is repeated.
-        cost: write.cost.filter(|cost| cost.place != Place::InProcess),
+        cost: write.cost.filter(|cost| cost.place != usage::Place::InProcess),
     })
 }
 

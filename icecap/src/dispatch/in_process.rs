@@ -50,10 +50,6 @@ impl Executor for InProcess {
     fn task_context(&self) -> Arc<TaskContext> {
         self.worker.task_context()
     }
-
-    fn ends_with_call(&self) -> bool {
-        true
-    }
 }
 
 #[cfg(test)]

@@ -129,11 +129,12 @@ impl Pool {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match idle {
-                // One that died while it had nothing to do is no attempt's failure.
-                Some(mut child) if child.has_ended() => {}
-                Some(child) => {
-                    busy.child = Some(child);
-                    break;
+                Some(mut child) => {
+                    // One that died while it had nothing to do is no attempt's failure.
+                    if !child.has_ended() {
+                        busy.child = Some(child);
+                        break;
+                    }
                 }
                 None => {
                     busy.child = Some(Child::start(program)?);
@@ -202,11 +203,6 @@ impl Executor for LocalPool {
 
     fn task_context(&self) -> Arc<TaskContext> {
         self.here.task_context()
-    }
-
-    fn ends_with_call(&self) -> bool {
-        // A child that was given up is killed well within the time that is waited.
-        true
     }
 
     async fn settle(&self) {

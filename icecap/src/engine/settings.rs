@@ -6,7 +6,7 @@ use std::time::Duration;
 use icecap_table::location::Location;
 
 use crate::dispatch::ChildProgram;
-use crate::stage::TaskCount;
+use crate::stage::{RetryPolicy, TaskCount};
 use crate::{Error, Result};
 
 /// Where a statement's tasks run.
@@ -53,7 +53,7 @@ pub struct EngineSettings {
     pub writers: Writers,
     /// Runs each statement at most once: the same token gives the recorded result.
     pub token: Option<String>,
-    /// How many tasks of a write run at once; by default as many as there are writer processes.
+    /// How many tasks of a write run at once; by default as many as there are children, or one in this process.
     pub slots: Option<usize>,
     /// Parts every write into exactly so many tasks, however small it is: for tests.
     #[doc(hidden)]
@@ -65,8 +65,8 @@ const MAX_THREADS: usize = 1024;
 const MAX_SLOTS: usize = 10_000;
 /// Attempts at once where the number of tasks is set and nothing else.
 const SLOTS_OF_TESTS: usize = 2;
-/// Invocations at once, of the thousand that an account has by default. One that has fewer throttles, and is waited for.
-const LAMBDA_SLOTS: usize = 100;
+/// Invocations of a function at once. An account has a thousand, and others use it too.
+const SLOTS_OF_A_FUNCTION: usize = 200;
 /// Tasks of a stage for each slot, where there is work for so many: what is left at the end is shared better.
 const TASKS_PER_SLOT: usize = 4;
 
@@ -87,18 +87,6 @@ impl EngineSettings {
         }
     }
 
-    /// Upper bound of the memory that one task may hold: children share what the statement may.
-    pub(crate) fn task_memory_bytes(&self) -> Option<u64> {
-        match &self.writers {
-            Writers::InProcess => self.memory_bytes,
-            // A function has a memory of its own.
-            Writers::Lambda { .. } => None,
-            Writers::Children { slots, .. } => {
-                self.memory_bytes.map(|bytes| (bytes / (*slots as u64).max(1)).max(1))
-            }
-        }
-    }
-
     /// How writes are parted and run.
     pub(crate) fn tier(&self) -> Result<Tier> {
         let slots = match self.slots {
@@ -110,7 +98,7 @@ impl EngineSettings {
                 Writers::InProcess if self.tasks.is_some() => SLOTS_OF_TESTS,
                 Writers::InProcess => 1,
                 Writers::Children { slots, .. } => *slots,
-                Writers::Lambda { .. } => LAMBDA_SLOTS,
+                Writers::Lambda { .. } => SLOTS_OF_A_FUNCTION,
             },
         };
         let tasks = match (self.tasks, slots) {
@@ -119,6 +107,26 @@ impl EngineSettings {
             (None, slots) => TaskCount::AtMost(slots.saturating_mul(TASKS_PER_SLOT)),
         };
         Ok(Tier { slots, tasks })
+    }
+
+    /// When tasks are tried again. What failed in this process does not pass by waiting.
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        match (&self.writers, self.tasks) {
+            (Writers::InProcess, None) => RetryPolicy::once(),
+            _ => RetryPolicy::default(),
+        }
+    }
+
+    /// Upper bound of the memory that one task may hold: children share what the statement may.
+    pub(crate) fn task_memory_bytes(&self) -> Option<u64> {
+        match &self.writers {
+            Writers::InProcess => self.memory_bytes,
+            // A function has a memory of its own.
+            Writers::Lambda { .. } => None,
+            Writers::Children { slots, .. } => {
+                self.memory_bytes.map(|bytes| (bytes / (*slots as u64).max(1)).max(1))
+            }
+        }
     }
 
     /// The catalog's file and name.

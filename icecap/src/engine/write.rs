@@ -85,7 +85,6 @@ impl Run {
     /// Deletes what a failed write's stages stored for one another, which no commit can name, whatever became of it.
     async fn delete_exchange(&self, write: ActiveWrite) {
         if self.parts.tier.is_distributed() {
-            self.parts.executor.settle().await;
             self.parts.delete_staged(write.id, &[self.parts.exchange_folder()], &HashSet::new()).await;
         }
     }

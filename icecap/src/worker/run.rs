@@ -49,8 +49,8 @@ pub struct Worker {
     storage: Storage,
     state: SessionState,
     settings: WorkerSettings,
-    clock: SystemClock,
-    ids: SystemIds,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
 }
 
 impl Worker {
@@ -61,7 +61,7 @@ impl Worker {
     pub fn new(storage: Storage, settings: WorkerSettings) -> Result<Self> {
         let runtime = runtime(settings.memory_bytes, settings.temp_dir.clone())?;
         let state = planner_state(session_config(settings.threads, BATCH_ROWS), runtime);
-        Ok(Self { storage, state, settings, clock: SystemClock, ids: SystemIds })
+        Ok(Self { storage, state, settings, clock: Arc::new(SystemClock), ids: Arc::new(SystemIds) })
     }
 
     /// A state to plan with, of the same configuration as tasks are run with.
@@ -76,14 +76,15 @@ impl Worker {
 
     /// Runs an encoded [`WriteTask`]; gives the encoded [`TaskReport`].
     ///
-    /// The names of all that is stored are this execution's own, so that the same bytes may run any number of times,
-    /// at once too. When the future is dropped the work stops; what was stored by then stays.
+    /// The names of staged files are this execution's own, so that the same bytes may run any number of times,
+    /// at once too. When the future is dropped the work stops; what was staged by then stays.
     ///
     /// # Errors
-    /// The task's own; `Exhausted` after its deadline; `Bug` when it panicked.
+    /// The task's own; `Bug` when it panicked.
     pub async fn run_task(&self, task: &[u8]) -> Result<Bytes> {
         let mut task = WriteTask::decode(task)?;
-        // What is delivered twice must not meet itself.
+        // A message may be delivered twice, and on an object store the later file would take the place of the
+        // earlier.
         task.nonce = format!("{}{:08x}", task.nonce, self.ids.uuid().as_u128() as u32);
         let work = self.work(&task);
         let report = match task.deadline_ms {

@@ -152,8 +152,11 @@ impl Function {
         loop {
             let idle = self.idle().pop();
             match idle {
-                Some(mut idle) if idle.instance.has_ended() => {}
-                Some(idle) => return Ok(Ok(idle.instance)),
+                Some(mut idle) => {
+                    if !idle.instance.has_ended() {
+                        return Ok(Ok(idle.instance));
+                    }
+                }
                 None => break,
             }
         }
