@@ -26,9 +26,12 @@ use crate::engine::Progress;
 use crate::exchange::{self, BYTES_READ, ExchangeReadExec};
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{IcecapCodec, TaskOutput, TaskReport, WriteTask, from_datafusion, session_config};
+use crate::write::IcebergWriteExec;
 
 /// Consumers that an out-of-memory error names.
 const LARGEST_CONSUMERS: usize = 5;
+/// How long the writers of a failed task are waited for.
+const END_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a [`Worker`] runs tasks.
 #[derive(Debug, Clone, Default)]
@@ -152,7 +155,9 @@ fn runtime(memory_bytes: Option<u64>, temp_dir: Option<PathBuf>) -> Result<Arc<R
         .map_err(|error| from_datafusion(error).with_kind(icecap_table::ErrorKind::Invalid))
 }
 
-/// Runs every partition of a plan whose rows are `(kind, staged_file)`; the first error stops all.
+/// Runs every partition of a plan whose rows are `(kind, staged_file)`; the first error stops all. Before it is
+/// returned the writers have ended, and removed what they had not reported: afterwards this process may stand still
+/// or end, and whoever looks for left files must find them all.
 async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<StagedFile>> {
     let mut running: JoinSet<Result<(usize, Vec<StagedFile>)>> = JoinSet::new();
     // All begin before one runs: writers that share partitions know each other then.
@@ -170,7 +175,18 @@ async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> R
     }
     let mut by_partition = Vec::new();
     while let Some(finished) = running.join_next().await {
-        by_partition.push(finished.map_err(lost)??);
+        match finished.map_err(lost).flatten() {
+            Ok(files) => by_partition.push(files),
+            Err(error) => {
+                running.shutdown().await;
+                if let Some(write) = plan.downcast_ref::<IcebergWriteExec>()
+                    && tokio::time::timeout(END_WITHIN, write.writers_gone()).await.is_err()
+                {
+                    tracing::warn!("the writers of a failed task did not end in time");
+                }
+                return Err(error);
+            }
+        }
     }
     by_partition.sort_by_key(|(partition, _)| *partition);
     Ok(by_partition.into_iter().flat_map(|(_, files)| files).collect())

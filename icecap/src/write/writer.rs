@@ -15,6 +15,7 @@ use super::file::{Columns, OpenFile, SealedFile};
 use super::groups::split;
 use super::layout::FileLayout;
 use super::partition::{PartitionTuple, Partitioner, file_location};
+use super::presence::Presence;
 use super::slots::{Relief, Slots, Work};
 use super::spill::Spill;
 
@@ -41,6 +42,7 @@ pub(crate) struct PartitionWriter {
     begun: Begun,
     sealed: JoinSet<Result<StagedFile>>,
     staged: Vec<StagedFile>,
+    presence: Presence,
 }
 
 impl PartitionWriter {
@@ -52,6 +54,7 @@ impl PartitionWriter {
         begun: Begun,
     ) -> Result<Self> {
         let partitioner = Partitioner::new(&layout.target.schema, &layout.target.partition_spec)?;
+        let presence = layout.present.enter();
         Ok(Self {
             layout,
             slots,
@@ -61,6 +64,7 @@ impl PartitionWriter {
             begun,
             sealed: JoinSet::new(),
             staged: Vec::new(),
+            presence,
         })
     }
 
@@ -327,7 +331,8 @@ impl PartitionWriter {
         // Uploads under way abort when they are dropped.
         self.slots.clear();
         if let Some(removal) = self.removal() {
-            removal.await;
+            // In a task of its own: whoever waits may be stopped, and it goes on. A panic in it was told.
+            let _ = tokio::spawn(removal).await;
         }
     }
 
@@ -339,7 +344,9 @@ impl PartitionWriter {
             return None;
         }
         let storage = self.layout.storage.clone();
+        let presence = self.presence.clone();
         Some(async move {
+            let _presence = presence;
             // A put that is sent cannot be called back: it is waited for.
             while let Some(finished) = sealed.join_next().await {
                 staged.extend(finished.ok().and_then(Result::ok));
