@@ -9,7 +9,6 @@ mod process;
 mod warehouse;
 
 pub use command::{icecap_binary, run_within, writer_binary};
-pub use invariants::broken as broken_invariants;
 pub use lambda::LambdaService;
 pub use output::Output;
 pub use process::{children_of, is_running, signal, wait_until};
