@@ -22,12 +22,14 @@ mod tables;
 mod verify;
 mod version;
 mod write;
+mod writers;
 
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use icecap_catalog_fn::Catalog;
 use icecap_commit_service::{CommitService, CommitServiceSettings, SqliteStore};
+use icecap_table::cache::CacheUsage;
 use icecap_table::catalog::TableCatalog;
 use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
 use icecap_table::commit::CommitClient;
@@ -37,12 +39,16 @@ use icecap_table::storage::Storage;
 pub use cancel::Cancel;
 pub use progress::{Progress, Reading};
 pub use session::{Session, StatementResult};
-pub use settings::EngineSettings;
-pub use summary::{DoneSummary, WriteSummary};
+pub use settings::{EngineSettings, Writers};
+pub use summary::{Cost, DoneSummary, WriteSummary};
 pub use verify::{METADATA_SUFFIX, VerifyReport};
 
-use crate::dispatch::{Executor, InProcess, InProcessSettings};
+use self::settings::Tier;
+use crate::dispatch::{Executor, Meter};
+use crate::exchange::EXCHANGE_FOLDER;
 use crate::source::SourcePolicy;
+use crate::stage::{RetryPolicy, StageRunner};
+use crate::worker::WorkerSettings;
 use crate::{Error, Result};
 
 /// The namespace of an unqualified name.
@@ -54,6 +60,7 @@ pub struct Engine {
     parts: Arc<Parts>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) settings: EngineSettings,
     pub(crate) warehouse: String,
@@ -63,6 +70,9 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<dyn TableCatalog>,
     pub(crate) commit: Arc<dyn CommitClient>,
     pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) runner: StageRunner,
+    pub(crate) tier: Tier,
+    pub(crate) meter: Meter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) planner: SessionState,
@@ -90,7 +100,10 @@ impl Engine {
             return Err(Error::unsupported("warehouses other than local directories are not supported yet")
                 .with("warehouse", warehouse));
         }
-        let storage = Storage::local();
+        let mut storage = Storage::local();
+        if let Some(bytes) = settings.cache_bytes {
+            storage = storage.with_cache_bytes(bytes);
+        }
         let policy = Policy::new(&warehouse, &settings.allow_location)?;
         let (path, catalog_name) = settings.catalog_file(&warehouse)?;
         let store = SqliteStore::open(&path, &catalog_name, Arc::clone(&clock)).await?;
@@ -102,8 +115,8 @@ impl Engine {
             policy.clone(),
             CommitServiceSettings { timeout: settings.timeout, ..CommitServiceSettings::default() },
         );
-        // One cache for both: a table just committed is not read again.
-        let catalog = Catalog::open(store, storage.clone(), policy.clone()).await?.with_cache(commit.cache());
+        // Over the same storage, whose cache has what was just committed.
+        let catalog = Catalog::open(store, storage.clone(), policy.clone()).await?;
         Self::assemble(Components {
             settings,
             warehouse,
@@ -121,19 +134,29 @@ impl Engine {
         let Components { settings, warehouse, catalog_name, policy, storage, catalog, commit, clock, ids } =
             components;
         let threads = settings.threads()?;
+        let tier = settings.tier()?;
         let progress = Progress::default();
         let sources = SourcePolicy { allow_read: settings.allow_read.clone() };
-        let executor = InProcess::new(
+        let here = WorkerSettings {
+            threads,
+            memory_bytes: settings.memory_bytes,
+            temp_dir: settings.temp_dir.clone(),
+            progress: progress.clone(),
+        };
+        let meter = Meter::default();
+        let (executor, mut planner) =
+            writers::executor(&settings, &warehouse, &storage, here, meter.clone())?;
+        if tier.is_distributed() {
+            // A plan of one partition has no place where it could be parted.
+            planner.config_mut().options_mut().execution.target_partitions = threads.max(2);
+        }
+        let runner = StageRunner::new(
+            Arc::clone(&executor),
             storage.clone(),
-            InProcessSettings {
-                threads,
-                memory_bytes: settings.memory_bytes,
-                temp_dir: settings.temp_dir.clone(),
-                sources: sources.clone(),
-                progress: progress.clone(),
-            },
-        )?;
-        let planner = executor.planner_state();
+            Arc::clone(&ids),
+            tier.slots,
+            settings.retry(),
+        );
         Ok(Self {
             parts: Arc::new(Parts {
                 settings,
@@ -143,7 +166,10 @@ impl Engine {
                 storage,
                 catalog,
                 commit,
-                executor: Arc::new(executor),
+                executor,
+                runner,
+                tier,
+                meter,
                 clock,
                 ids,
                 planner,
@@ -153,14 +179,43 @@ impl Engine {
         })
     }
 
+    /// The same engine with another executor for its writes, made of the one that it has.
+    #[must_use]
+    pub fn with_executor(&self, make: impl FnOnce(Arc<dyn Executor>) -> Arc<dyn Executor>) -> Self {
+        let mut parts = self.parts.as_ref().clone();
+        parts.executor = make(parts.executor);
+        parts.runner = parts.runner.with_executor(Arc::clone(&parts.executor));
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// The same engine with another way to try tasks again.
+    #[must_use]
+    pub fn with_retry(&self, policy: RetryPolicy) -> Self {
+        let mut parts = self.parts.as_ref().clone();
+        parts.runner = parts.runner.with_policy(policy);
+        Self { parts: Arc::new(parts) }
+    }
+
     /// How far the running statement is; where several run at once, the one that began last.
     pub fn progress(&self) -> Progress {
         self.parts.progress.clone()
     }
 
+    /// How full the cache of metadata files, manifests and footers is, and how it served.
+    pub fn cache_usage(&self) -> CacheUsage {
+        self.parts.storage.cache().usage()
+    }
+
     /// A session: its statements run one after another, numbered from 0 for their idempotency ids.
     pub fn session(&self) -> Session {
         Session::new(Arc::clone(&self.parts))
+    }
+}
+
+impl Parts {
+    /// The folder of exchange objects.
+    pub(crate) fn exchange_folder(&self) -> String {
+        format!("{}/{EXCHANGE_FOLDER}", self.warehouse)
     }
 }
 

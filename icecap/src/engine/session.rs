@@ -1,7 +1,8 @@
 //! A session: statements run one after another, each through the same steps.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::Instant;
@@ -64,11 +65,25 @@ impl Session {
             started: Instant::now(),
             scans: ScanLog::default(),
             started_ms: self.parts.clock.now_ms(),
+            winners: Arc::default(),
         };
         match &statement.statement {
             Statement::CreateTable(create) => run.create_table(create).await,
             Statement::Insert(insert) => run.insert(insert).await,
             Statement::DropTable { name, if_exists, purge } => run.drop_table(name, *if_exists, *purge).await,
+            Statement::CreateNamespace { name, if_not_exists, comment, location, properties } => {
+                run.create_namespace(
+                    name,
+                    *if_not_exists,
+                    comment.as_deref(),
+                    location.as_deref(),
+                    properties,
+                )
+                .await
+            }
+            Statement::DropNamespace { name, if_exists, cascade } => {
+                run.drop_namespace(name, *if_exists, *cascade).await
+            }
             Statement::Call { procedure, args } => run.call(procedure, args).await,
             Statement::Explain { analyze, statement } => run.explain(*analyze, statement).await,
             other => run.limited(run.read(other)).await,
@@ -88,6 +103,8 @@ pub(super) struct Run {
     pub(super) scans: ScanLog,
     /// The statement's `current_timestamp`.
     pub(super) started_ms: i64,
+    /// The winners' files, where other attempts may have left some.
+    pub(super) winners: Arc<Mutex<Option<HashSet<String>>>>,
 }
 
 impl Run {
@@ -112,19 +129,6 @@ impl Run {
     async fn read(&self, statement: &Statement) -> Result<StatementResult> {
         match statement {
             Statement::Query(query) => self.query(query).await,
-            Statement::CreateNamespace { name, if_not_exists, comment, location, properties } => {
-                self.create_namespace(
-                    name,
-                    *if_not_exists,
-                    comment.as_deref(),
-                    location.as_deref(),
-                    properties,
-                )
-                .await
-            }
-            Statement::DropNamespace { name, if_exists, cascade } => {
-                self.drop_namespace(name, *if_exists, *cascade).await
-            }
             Statement::ShowTables { namespace, pattern } => {
                 self.show_tables(namespace.as_ref(), pattern.as_deref()).await
             }
@@ -137,6 +141,8 @@ impl Run {
             Statement::CreateTable(_)
             | Statement::Insert(_)
             | Statement::DropTable { .. }
+            | Statement::CreateNamespace { .. }
+            | Statement::DropNamespace { .. }
             | Statement::Call { .. }
             | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))

@@ -5,7 +5,29 @@ use std::time::Duration;
 
 use icecap_table::location::Location;
 
+use crate::dispatch::ChildProgram;
+use crate::stage::{RetryPolicy, TaskCount};
 use crate::{Error, Result};
+
+/// Where a statement's tasks run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Writers {
+    /// In this process.
+    #[default]
+    InProcess,
+    /// In child processes of this machine.
+    Children {
+        /// Children at most.
+        slots: usize,
+        /// What they are.
+        program: ChildProgram,
+    },
+    /// In a Lambda function.
+    Lambda {
+        /// Its name, `name:qualifier` or ARN.
+        function: String,
+    },
+}
 
 /// The settings of an [`Engine`](super::Engine).
 #[derive(Debug, Clone, Default)]
@@ -23,15 +45,32 @@ pub struct EngineSettings {
     pub temp_dir: Option<PathBuf>,
     /// How long one statement may take.
     pub timeout: Option<Duration>,
+    /// What metadata files, manifests and Parquet footers that are remembered may take; by default 128 MiB.
+    pub cache_bytes: Option<usize>,
     /// Location prefixes outside the warehouse where tables may lie.
     pub allow_location: Vec<String>,
     /// Prefixes that `read_parquet` and `read_csv` are held to; anywhere when absent.
     pub allow_read: Option<Vec<String>>,
+    /// Where tasks run.
+    pub writers: Writers,
     /// Runs each statement at most once: the same token gives the recorded result.
     pub token: Option<String>,
+    /// How many tasks of a write run at once; by default as many as there are children, or one in this process.
+    pub slots: Option<usize>,
+    /// Parts every write into exactly so many tasks, however small it is: for tests.
+    #[doc(hidden)]
+    pub tasks: Option<usize>,
 }
 
 const MAX_THREADS: usize = 1024;
+/// More could not be started by one process.
+const MAX_SLOTS: usize = 10_000;
+/// Attempts at once where the number of tasks is set and nothing else.
+const SLOTS_OF_TESTS: usize = 2;
+/// Invocations of a function at once. An account has a thousand, and others use it too.
+const SLOTS_OF_A_FUNCTION: usize = 200;
+/// Tasks of a stage for each slot, where there is work for so many: what is left at the end is shared better.
+const TASKS_PER_SLOT: usize = 4;
 
 impl EngineSettings {
     /// Settings for a warehouse, everything else by default.
@@ -47,6 +86,58 @@ impl EngineSettings {
             }
             Some(threads) => Ok(threads),
             None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)),
+        }
+    }
+
+    /// Whether the catalog is there already. Opening makes one that is not; who only looks asks first.
+    ///
+    /// # Errors
+    /// `Invalid` and `Unsupported` for a catalog that cannot be opened either.
+    pub fn has_catalog(&self) -> Result<bool> {
+        let warehouse = icecap_table::location::to_location(&self.warehouse)?;
+        let (path, _) = self.catalog_file(&warehouse)?;
+        Ok(path.is_file())
+    }
+
+    /// How writes are parted and run.
+    pub(crate) fn tier(&self) -> Result<Tier> {
+        let slots = match self.slots {
+            Some(slots) if !(1..=MAX_SLOTS).contains(&slots) => {
+                return Err(Error::invalid(format!("tasks at once must be from 1 to {MAX_SLOTS}")));
+            }
+            Some(slots) => slots,
+            None => match &self.writers {
+                Writers::InProcess if self.tasks.is_some() => SLOTS_OF_TESTS,
+                Writers::InProcess => 1,
+                Writers::Children { slots, .. } => *slots,
+                Writers::Lambda { .. } => SLOTS_OF_A_FUNCTION,
+            },
+        };
+        let tasks = match (self.tasks, slots) {
+            (Some(tasks), _) => TaskCount::Exactly(tasks.max(1)),
+            (None, 1) => TaskCount::AtMost(1),
+            (None, slots) => TaskCount::AtMost(slots.saturating_mul(TASKS_PER_SLOT)),
+        };
+        Ok(Tier { slots, tasks })
+    }
+
+    /// When tasks are tried again. What failed in this process does not pass by waiting.
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        match (&self.writers, self.tasks) {
+            (Writers::InProcess, None) => RetryPolicy::once(),
+            _ => RetryPolicy::default(),
+        }
+    }
+
+    /// Upper bound of the memory that one task may hold: children share what the statement may.
+    pub(crate) fn task_memory_bytes(&self) -> Option<u64> {
+        match &self.writers {
+            Writers::InProcess => self.memory_bytes,
+            // A function has a memory of its own.
+            Writers::Lambda { .. } => None,
+            Writers::Children { slots, .. } => {
+                self.memory_bytes.map(|bytes| (bytes / (*slots as u64).max(1)).max(1))
+            }
         }
     }
 
@@ -85,6 +176,22 @@ impl EngineSettings {
     }
 }
 
+/// How writes are parted and run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tier {
+    /// Attempts at once.
+    pub(crate) slots: usize,
+    /// Tasks of a stage.
+    pub(crate) tasks: TaskCount,
+}
+
+impl Tier {
+    /// Whether writes may be parted at all.
+    pub(crate) fn is_distributed(self) -> bool {
+        !matches!(self.tasks, TaskCount::AtMost(1) | TaskCount::Exactly(1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +222,20 @@ mod tests {
         ] {
             assert_eq!(catalog(uri).unwrap_err().kind(), kind, "{uri}");
         }
+    }
+
+    #[test]
+    fn a_catalog_is_looked_for_and_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.db");
+        let settings = EngineSettings {
+            catalog: Some(format!("sqlite:{}", file.display())),
+            ..EngineSettings::new(folder.path().to_string_lossy())
+        };
+        assert!(!settings.has_catalog().unwrap());
+        assert!(!file.exists());
+        std::fs::write(&file, "").unwrap();
+        assert!(settings.has_catalog().unwrap());
     }
 
     #[test]

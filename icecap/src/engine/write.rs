@@ -2,7 +2,8 @@
 //!
 //! Files are deleted only after the write is fenced: a failed call alone proves nothing.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use icecap_table::commit::{
@@ -13,7 +14,8 @@ use icecap_table::{Applied, ErrorKind};
 use uuid::Uuid;
 
 use super::session::Run;
-use super::{Parts, StatementResult, WriteSummary};
+use super::{Cost, Parts, StatementResult, WriteSummary};
+use crate::write::is_staged_by;
 use crate::{Error, Result};
 
 /// How long a write without a sign of life counts as alive.
@@ -47,15 +49,18 @@ impl Run {
     /// `Cancelled` and `Exhausted` only before the swap was sent; `CommitStateUnknown` when its answer was lost.
     pub(super) async fn write<W>(
         &self,
-        intent: Intent,
+        mut intent: Intent,
         work: impl FnOnce(ActiveWrite) -> W,
     ) -> Result<StatementResult>
     where
         W: Future<Output = Result<Vec<TableChange>>>,
     {
+        if self.parts.tier.is_distributed() {
+            intent.prefixes.push(self.parts.exchange_folder());
+        }
         let (write, begun) = self.begin(&intent).await?;
         let round = match begun {
-            Begun::Committed(committed) => return Ok(self.written(&committed)),
+            Begun::Committed(committed) => return Ok(self.written(&committed, write)),
             Begun::Active { round } => round,
         };
         let active = ActiveWrite { id: write, round };
@@ -66,8 +71,30 @@ impl Run {
         };
         drop(heartbeat);
         match result {
-            Ok(committed) => Ok(self.written(&committed)),
-            Err(error) => self.clean_up(active, &intent, error).await,
+            Ok(committed) => {
+                self.delete_losers(active, &intent).await;
+                Ok(self.written(&committed, active.id))
+            }
+            Err(error) => {
+                self.delete_exchange(active).await;
+                self.clean_up(active, &intent, error).await
+            }
+        }
+    }
+
+    /// Deletes what a failed write's stages stored for one another, which no commit can name, whatever became of it.
+    async fn delete_exchange(&self, write: ActiveWrite) {
+        if self.parts.tier.is_distributed() {
+            self.parts.delete_staged(write.id, &[self.parts.exchange_folder()], &HashSet::new()).await;
+        }
+    }
+
+    /// Deletes what attempts left that did not win: the write is committed without it.
+    async fn delete_losers(&self, write: ActiveWrite, intent: &Intent) {
+        let winners = self.winners.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(winners) = winners {
+            self.parts.executor.settle().await;
+            self.parts.delete_staged(write.id, &intent.prefixes, &winners).await;
         }
     }
 
@@ -84,7 +111,7 @@ impl Run {
         }
         let intent = Intent { kind, target, bases: Vec::new(), prefixes: Vec::new() };
         match self.begin(&intent).await? {
-            (_, Begun::Committed(committed)) => Ok(self.written(&committed)),
+            (id, Begun::Committed(committed)) => Ok(self.written(&committed, id)),
             (id, Begun::Active { round }) => {
                 self.parts.commit.abandon(id, round).await?;
                 Err(error)
@@ -143,9 +170,10 @@ impl Run {
             return Err(self.advise(write, error));
         }
         match self.parts.commit.abandon(write.id, write.round).await {
-            Ok(WriteState::Committed(committed)) => Ok(self.written(&committed)),
+            Ok(WriteState::Committed(committed)) => Ok(self.written(&committed, write.id)),
             Ok(WriteState::Fenced) => {
-                self.parts.delete_staged(write.id, &intent.prefixes).await;
+                self.parts.executor.settle().await;
+                self.parts.delete_staged(write.id, &intent.prefixes, &HashSet::new()).await;
                 Err(error)
             }
             // Still active under another round, or no answer: its files are not ours to delete.
@@ -153,8 +181,9 @@ impl Run {
         }
     }
 
-    fn written(&self, committed: &Committed) -> StatementResult {
-        StatementResult::Written(WriteSummary::of(committed, self.started.elapsed()))
+    fn written(&self, committed: &Committed, write: WriteId) -> StatementResult {
+        let cost = Cost::of(&self.parts.meter.take(write));
+        StatementResult::Written(WriteSummary::of(committed, self.started.elapsed(), cost))
     }
 
     fn advise(&self, write: ActiveWrite, error: Error) -> Error {
@@ -171,9 +200,10 @@ impl Run {
 
 fn rejected(kind: StatementKind, requirement: &str) -> Error {
     match kind {
-        StatementKind::CreateTable | StatementKind::CreateTableAsSelect | StatementKind::Call => {
-            Error::already_exists(requirement.to_owned())
-        }
+        StatementKind::CreateTable
+        | StatementKind::CreateTableAsSelect
+        | StatementKind::CreateNamespace
+        | StatementKind::Call => Error::already_exists(requirement.to_owned()),
         _ => Error::conflict(requirement.to_owned()),
     }
 }
@@ -184,15 +214,14 @@ impl Parts {
         self.clock.now_ms().saturating_add(bound)
     }
 
-    /// Deletes the files whose base names begin with the write's id. What cannot be deleted stays an orphan with a
-    /// known name.
-    async fn delete_staged(&self, write: WriteId, prefixes: &[String]) {
-        let wanted = write.to_string();
+    /// Deletes the files whose base names begin with the write's id, but for those to `keep`. What cannot be
+    /// deleted stays an orphan with a known name.
+    async fn delete_staged(&self, write: WriteId, prefixes: &[String], keep: &HashSet<String>) {
         for prefix in prefixes {
             let Ok(locations) = self.storage.list(prefix).await else { continue };
             for location in locations {
-                let base_name = location.rsplit('/').next().unwrap_or_default();
-                if base_name.starts_with(&wanted)
+                if is_staged_by(&location, write)
+                    && !keep.contains(&location)
                     && let Err(error) = self.storage.delete(&location).await
                 {
                     tracing::warn!(%location, %error, "a staged file of a failed write was left behind");

@@ -281,6 +281,7 @@ impl SourceBuilder<'_> {
         let handle = FileHandle {
             record_count: Some(file.record_count),
             drop_arrow_schema: true,
+            cache: Some(Arc::clone(self.storage.cache())),
             ..FileHandle::new(file.path.clone(), store)
         };
         let meta = ObjectMeta {
@@ -360,7 +361,7 @@ fn named(error: DataFusionError, files: &[String]) -> DataFusionError {
         ErrorKind::Exhausted | ErrorKind::Cancelled => return to_datafusion(error),
         _ => error,
     };
-    if error.context().iter().any(|(key, _)| *key == "file") {
+    if error.context().iter().any(|(key, _)| key == "file") {
         return to_datafusion(error);
     }
     to_datafusion(with_files(error, files))

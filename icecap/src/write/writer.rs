@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::disk_manager::DiskManager;
+use datafusion::physical_plan::metrics::Count;
 use icecap_table::staged_file::StagedFile;
 use icecap_table::{Error, Result};
 use parquet::file::properties::WriterProperties;
@@ -15,6 +16,7 @@ use super::file::{Columns, OpenFile, SealedFile};
 use super::groups::split;
 use super::layout::FileLayout;
 use super::partition::{PartitionTuple, Partitioner, file_location};
+use super::presence::Presence;
 use super::slots::{Relief, Slots, Work};
 use super::spill::Spill;
 
@@ -41,6 +43,9 @@ pub(crate) struct PartitionWriter {
     begun: Begun,
     sealed: JoinSet<Result<StagedFile>>,
     staged: Vec<StagedFile>,
+    /// Rows that this writer encoded, its own ones or those of the writers that it shares partitions with.
+    encoded: Count,
+    presence: Presence,
 }
 
 impl PartitionWriter {
@@ -50,8 +55,10 @@ impl PartitionWriter {
         slots: Arc<Slots>,
         disk: Arc<DiskManager>,
         begun: Begun,
+        encoded: Count,
     ) -> Result<Self> {
         let partitioner = Partitioner::new(&layout.target.schema, &layout.target.partition_spec)?;
+        let presence = layout.present.enter();
         Ok(Self {
             layout,
             slots,
@@ -61,6 +68,8 @@ impl PartitionWriter {
             begun,
             sealed: JoinSet::new(),
             staged: Vec::new(),
+            encoded,
+            presence,
         })
     }
 
@@ -119,6 +128,7 @@ impl PartitionWriter {
         if work.waiting.is_empty() {
             return Ok(());
         }
+        self.encoded.add(work.waiting_rows);
         let step = self.step_rows(work);
         let properties = self.slots.properties(&work.waiting)?;
         let mut rest = std::mem::take(&mut work.waiting).into_iter();
@@ -272,6 +282,7 @@ impl PartitionWriter {
                     Arc::clone(&self.slots),
                     Arc::clone(&self.disk),
                     Arc::clone(&self.begun),
+                    self.encoded.clone(),
                 )?;
                 helpers.spawn(async move {
                     match helper.drain(1).await {
@@ -327,7 +338,8 @@ impl PartitionWriter {
         // Uploads under way abort when they are dropped.
         self.slots.clear();
         if let Some(removal) = self.removal() {
-            removal.await;
+            // In a task of its own: whoever waits may be stopped, and it goes on. A panic in it was told.
+            let _ = tokio::spawn(removal).await;
         }
     }
 
@@ -339,7 +351,9 @@ impl PartitionWriter {
             return None;
         }
         let storage = self.layout.storage.clone();
+        let presence = self.presence.clone();
         Some(async move {
+            let _presence = presence;
             // A put that is sent cannot be called back: it is waited for.
             while let Some(finished) = sealed.join_next().await {
                 staged.extend(finished.ok().and_then(Result::ok));
