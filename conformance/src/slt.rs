@@ -146,27 +146,32 @@ pub fn run_file(name: &str, driver: Box<dyn Driver>, variables: &[(&str, &str)])
 /// # Errors
 /// The records that do not behave as the file says, with their lines.
 pub fn run_file_by_processes(name: &str) -> Result<()> {
-    let driver = ProcessDriver::new()?;
-    let (warehouse, beside) = places(driver.warehouse());
-    let data = data_folder().display().to_string();
-    run_file(name, Box::new(driver), &[("warehouse", &warehouse), ("beside", &beside), ("data", &data)])
+    run_file_on(name, Warehouse::new()?)
+}
+
+/// Runs a file below `slt/` over processes, on this warehouse of the local disk.
+///
+/// # Errors
+/// The records that do not behave as the file says, with their lines.
+pub fn run_file_on(name: &str, warehouse: Warehouse) -> Result<()> {
+    run_with_data(name, warehouse, &data_folder().display().to_string())
 }
 
 /// The same with everything on S3: the tables, and the files that `${data}` names.
 ///
 /// # Errors
 /// The records that do not behave as the file says, with their lines.
-pub fn run_file_on_s3(name: &str) -> Result<()> {
-    let driver = ProcessDriver::with(Warehouse::on_s3()?);
-    let (warehouse, beside) = places(driver.warehouse());
-    let (server, bucket) = driver.warehouse().s3()?;
+pub fn run_file_on_s3(name: &str, warehouse: Warehouse) -> Result<()> {
+    let (server, bucket) = warehouse.s3()?;
     let data = format!("s3://{bucket}/data");
     server.upload(&data_folder(), &data)?;
-    run_file(name, Box::new(driver), &[("warehouse", &warehouse), ("beside", &beside), ("data", &data)])
+    run_with_data(name, warehouse, &data)
 }
 
-fn places(warehouse: &Warehouse) -> (String, String) {
-    (warehouse.location(), warehouse.beside().display().to_string())
+fn run_with_data(name: &str, warehouse: Warehouse, data: &str) -> Result<()> {
+    let (location, beside) = (warehouse.location(), warehouse.beside().display().to_string());
+    let driver = Box::new(ProcessDriver::with(warehouse));
+    run_file(name, driver, &[("warehouse", &location), ("beside", &beside), ("data", data)])
 }
 
 fn data_folder() -> PathBuf {

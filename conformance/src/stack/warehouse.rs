@@ -32,6 +32,8 @@ pub struct Warehouse {
     on_s3: Option<OnS3>,
     seen: Mutex<Seen>,
     is_damaged: AtomicBool,
+    options: Vec<String>,
+    variables: Vec<(String, String)>,
     _place: Place,
 }
 
@@ -119,7 +121,24 @@ impl Warehouse {
         if on_s3.is_some() {
             std::fs::create_dir(folder.path().join("warehouse"))?;
         }
-        Ok(Self { folder, on_s3, seen: Mutex::default(), is_damaged: AtomicBool::new(false), _place: place })
+        Ok(Self {
+            folder,
+            on_s3,
+            seen: Mutex::default(),
+            is_damaged: AtomicBool::new(false),
+            options: Vec::new(),
+            variables: Vec::new(),
+            _place: place,
+        })
+    }
+
+    /// The same warehouse, its commands run with more options and environment variables.
+    #[must_use]
+    pub fn with(mut self, options: &[&str], variables: &[(&str, &str)]) -> Self {
+        self.options.extend(options.iter().copied().map(str::to_owned));
+        self.variables
+            .extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
     }
 
     /// A folder beside the warehouse, for sources and the like.
@@ -151,7 +170,7 @@ impl Warehouse {
         }
         command.current_dir(self.folder.path()).arg("sql");
         self.name(&mut command);
-        command.args(["--format", "json"]);
+        command.args(["--format", "json"]).args(&self.options).envs(self.variables.iter().cloned());
         Ok(command)
     }
 
