@@ -21,6 +21,7 @@ unit package:
 # The conformance suite alone; FILTER selects tests
 conformance filter="":
     scripts/setup-readers
+    scripts/setup-s3
     . scripts/env; cargo build --profile ci --package icecap-cli
     . scripts/env; cargo test --profile ci --package icecap-conformance -- {{ filter }}
 

@@ -3,7 +3,7 @@
 //! A request goes queue → lease → committer → pointer. [`queue`] orders the requests of one process by table,
 //! [`lease`] keeps other processes from wasting work, [`committer`] turns a request into manifests, metadata
 //! and swaps, and [`pointer`](mod@pointer) publishes them with the write's row of the [`ledger`] in one atomic step.
-//! [`service`] assembles them into a `CommitClient`.
+//! [`service`] assembles them into a `CommitClient`; [`store`] is S3 behind the storage that all of them write to.
 //!
 //! Only the pointer's conditional swap makes a commit correct. The lease is politeness: every test passes
 //! with one that always says yes. No SQL engine and no Parquet reading may come in here.
@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod pointer;
 pub mod queue;
 pub mod service;
+pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

@@ -18,18 +18,29 @@ import re
 import uuid
 
 import pyarrow as pa
+from pyarrow.fs import S3FileSystem
 
 MICROS_PER_DAY = 86_400_000_000
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 
 
-def metadata_at(location):
-    """The JSON of a metadata file on the local disk, plain or gzip."""
-    path = location.removeprefix("file://").removeprefix("file:")
-    with open(path, "rb") as file:
-        text = file.read()
+def metadata_at(location, s3=None):
+    """The JSON of a metadata file on the local disk or on an S3 server, plain or gzip."""
+    if s3:
+        with s3_files(s3).open_input_file(location.removeprefix("s3://")) as file:
+            text = file.read()
+    else:
+        path = location.removeprefix("file://").removeprefix("file:")
+        with open(path, "rb") as file:
+            text = file.read()
     return json.loads(gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text)
+
+
+def s3_files(s3):
+    """Arrow's own client of an S3 server, which a request describes as {"endpoint", "key_id", "secret", "region"}."""
+    scheme, host = s3["endpoint"].split("://")
+    return S3FileSystem(access_key=s3["key_id"], secret_key=s3["secret"], region=s3["region"], scheme=scheme, endpoint_override=host)
 
 
 def schema_of(metadata, snapshot_id=None):

@@ -24,8 +24,13 @@ class Engine:
     def hello(self):
         return {"version": duckdb.__version__}
 
-    def read(self, metadata_location, columns=None, snapshot_id=None):
-        metadata = canonical.metadata_at(metadata_location)
+    def read(self, metadata_location, columns=None, snapshot_id=None, s3=None):
+        metadata = canonical.metadata_at(metadata_location, s3)
+        if s3:
+            self.connection.execute(
+                f"CREATE OR REPLACE SECRET gateway (TYPE s3, KEY_ID '{s3['key_id']}', SECRET '{s3['secret']}', "
+                f"REGION '{s3['region']}', ENDPOINT '{s3['endpoint'].split('://')[1]}', URL_STYLE 'path', USE_SSL false)"
+            )
         at = f", snapshot_from_id = {int(snapshot_id)}" if snapshot_id is not None else ""
         chosen = ", ".join('"' + c.replace('"', '""') + '"' for c in columns) if columns else "*"
         location = metadata_location.replace("'", "''")

@@ -19,9 +19,9 @@ class Engine:
     def hello(self):
         return {"version": pyiceberg.__version__}
 
-    def read(self, metadata_location, columns=None, snapshot_id=None):
-        table = StaticTable.from_metadata(metadata_location)
-        return read_table(table, columns, snapshot_id)
+    def read(self, metadata_location, columns=None, snapshot_id=None, s3=None):
+        table = StaticTable.from_metadata(metadata_location, s3_properties(s3))
+        return read_table(table, columns, snapshot_id, s3)
 
     def check_files(self, metadata_location):
         """Compares manifests with the data files: see `files.py`."""
@@ -87,9 +87,21 @@ def open_catalog(catalog, warehouse):
     return SqlCatalog("icecap", uri=f"sqlite:///{catalog}", warehouse=f"file://{warehouse}")
 
 
-def read_table(table, columns, snapshot_id):
+def s3_properties(s3):
+    if not s3:
+        return {}
+    return {
+        "s3.endpoint": s3["endpoint"],
+        "s3.access-key-id": s3["key_id"],
+        "s3.secret-access-key": s3["secret"],
+        "s3.region": s3["region"],
+        "s3.force-virtual-addressing": "false",
+    }
+
+
+def read_table(table, columns, snapshot_id, s3=None):
     # From the file itself: PyIceberg does not serialise version 3.
-    metadata = canonical.metadata_at(table.metadata_location)
+    metadata = canonical.metadata_at(table.metadata_location, s3)
     selected = tuple(columns) if columns else ("*",)
     arrow = table.scan(selected_fields=selected, snapshot_id=snapshot_id).to_arrow()
     names, rows = canonical.rows_of(arrow, canonical.schema_of(metadata, snapshot_id), columns)

@@ -51,16 +51,40 @@ class Engine:
     def hello(self):
         return {"version": self.session.version}
 
-    def read(self, metadata_location, columns=None, snapshot_id=None):
+    def read(self, metadata_location, columns=None, snapshot_id=None, s3=None):
         """Registers the metadata file in a catalog in memory, so that nothing is written beside the table."""
         self.count += 1
         name = f"db.t{self.count}"
-        self.session.sql(f"CALL ice.system.register_table(table => '{name}', metadata_file => '{quoted(metadata_location)}')")
+        catalog = self.catalog_on(s3) if s3 else "ice"
+        self.session.sql(f"CALL {catalog}.system.register_table(table => '{name}', metadata_file => '{quoted(metadata_location)}')")
         try:
-            answer = read_table(self.session, f"ice.{name}", metadata_location, columns, snapshot_id)
+            answer = read_table(self.session, f"{catalog}.{name}", metadata_location, columns, snapshot_id, s3)
         finally:
-            self.session.sql(f"DROP TABLE ice.{name}")
+            self.session.sql(f"DROP TABLE {catalog}.{name}")
         return answer
+
+    def catalog_on(self, s3):
+        """A catalog in memory whose tables are on an S3 server; one for each server."""
+        catalog = "s3_" + s3["endpoint"].rsplit(":", 1)[1]
+        if catalog not in self.sessions:
+            for key, value in {
+                "": CATALOG,
+                ".type": "jdbc",
+                ".uri": f"jdbc:sqlite:file:{catalog}?mode=memory&cache=shared",
+                ".jdbc.schema-version": "V1",
+                ".cache-enabled": "false",
+                ".warehouse": "s3://none/warehouse",
+                ".io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+                ".s3.endpoint": s3["endpoint"],
+                ".s3.path-style-access": "true",
+                ".s3.access-key-id": s3["key_id"],
+                ".s3.secret-access-key": s3["secret"],
+                ".client.region": s3["region"],
+            }.items():
+                self.session.conf.set(f"spark.sql.catalog.{catalog}{key}", value)
+            self.session.sql(f"CREATE NAMESPACE {catalog}.db")
+            self.sessions[catalog] = self.session
+        return catalog
 
     def read_catalog(self, catalog, warehouse, table, columns=None, snapshot_id=None):
         session = self.of_catalog(catalog, warehouse)
@@ -135,8 +159,8 @@ def quoted(text):
     return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def read_table(session, name, metadata_location, columns, snapshot_id):
-    metadata = canonical.metadata_at(metadata_location)
+def read_table(session, name, metadata_location, columns, snapshot_id, s3=None):
+    metadata = canonical.metadata_at(metadata_location, s3)
     chosen = ", ".join("`" + c.replace("`", "``") + "`" for c in columns) if columns else "*"
     at = f" VERSION AS OF {int(snapshot_id)}" if snapshot_id is not None else ""
     arrow = session.sql(f"SELECT {chosen} FROM {name}{at}").toArrow()

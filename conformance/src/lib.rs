@@ -5,7 +5,8 @@
 //! and transform ([`matrix`]), and the runner of `.slt` files ([`slt`]).
 //!
 //! Nothing here may reach into the engine: what is tested is what users get, the command and the files it
-//! writes. The exceptions are the table crate's own judges (its spec invariants, its metadata documents).
+//! writes. The exceptions are the table crate's own judges (its spec invariants, its metadata documents) and the
+//! client by which they reach an S3 server.
 
 pub mod canonical;
 mod failure;

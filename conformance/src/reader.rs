@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::stack::S3Server;
 use crate::{Failure, Result};
 
 /// Longest wait for an answer. Spark on a busy machine needs half a minute for its first statement.
@@ -99,6 +100,16 @@ impl Reader {
         let request =
             json!({"op": "read", "metadata_location": metadata_location, "snapshot_id": snapshot_id});
         rows(self.call(&request)?)
+    }
+
+    /// The same from an S3 server.
+    ///
+    /// # Errors
+    /// What the engine says, when it cannot read the table.
+    pub fn read_s3(&self, metadata_location: &str, server: &S3Server) -> Result<Vec<Value>> {
+        rows(self.call(
+            &json!({"op": "read", "metadata_location": metadata_location, "s3": server.for_readers()}),
+        )?)
     }
 
     /// The rows of a table as arrays in column order, found through the catalog file.
@@ -198,7 +209,11 @@ pub fn source_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn cache_folder() -> Result<PathBuf> {
+/// Where the tools of the tests are.
+///
+/// # Errors
+/// When there is no home folder either.
+pub fn cache_folder() -> Result<PathBuf> {
     let from_home = || std::env::home_dir().map(|home| home.join(".cache/icecap"));
     std::env::var_os("ICECAP_CACHE")
         .map(PathBuf::from)

@@ -2,11 +2,11 @@
 //!
 //! A cell is written as `icecap` prints it in JSON, with NULL as `NULL`, an empty text as `(empty)` and other
 //! texts without quotes. `statement count N` is about inserted rows. A file that says `control substitution on`
-//! may use `${data}` (the folder `slt/data`), `${warehouse}` and `${beside}` (an empty folder for its own use).
+//! may use `${data}` (the folder `slt/data`, or its copy on S3), `${warehouse}` and `${beside}` (an empty folder for its own use).
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::Value;
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner, parse_file};
@@ -45,11 +45,11 @@ impl ProcessDriver {
     /// # Errors
     /// When there is no room for one.
     pub fn new() -> Result<Self> {
-        Ok(Self::on(Warehouse::new()?))
+        Ok(Self::with(Warehouse::new()?))
     }
 
-    /// On this warehouse.
-    pub fn on(warehouse: Warehouse) -> Self {
+    /// On a given warehouse.
+    pub fn with(warehouse: Warehouse) -> Self {
         Self { warehouse, seen: BTreeMap::new() }
     }
 
@@ -118,15 +118,14 @@ fn cell(value: &Value) -> String {
 ///
 /// # Errors
 /// The records that do not behave as the file says, with their lines.
-pub fn run_file(name: &str, driver: Box<dyn Driver>, variables: &[(&str, &Path)]) -> Result<()> {
+pub fn run_file(name: &str, driver: Box<dyn Driver>, variables: &[(&str, &str)]) -> Result<()> {
     let mut driver = Some(Connection(driver));
     let mut runner = Runner::new(move || {
         let connection = driver.take();
         async move { connection.ok_or_else(|| Problem("a file has one connection".to_owned())) }
     });
-    let data = source_folder().join("slt/data");
-    for (variable, path) in variables.iter().copied().chain([("data", data.as_path())]) {
-        runner.set_var(variable.to_owned(), path.display().to_string());
+    for (variable, path) in variables {
+        runner.set_var((*variable).to_owned(), (*path).to_owned());
     }
     let file = source_folder().join("slt").join(name).with_extension("slt");
     let records = parse_file::<DefaultColumnType>(&file).map_err(|error| Failure::new(error.to_string()))?;
@@ -150,15 +149,33 @@ pub fn run_file_by_processes(name: &str) -> Result<()> {
     run_file_on(name, Warehouse::new()?)
 }
 
-/// Runs a file below `slt/` over processes, on this warehouse.
+/// Runs a file below `slt/` over processes, on this warehouse of the local disk.
 ///
 /// # Errors
 /// The records that do not behave as the file says, with their lines.
 pub fn run_file_on(name: &str, warehouse: Warehouse) -> Result<()> {
-    let driver = ProcessDriver::on(warehouse);
-    let warehouse = driver.warehouse().path();
-    let beside = driver.warehouse().beside().to_owned();
-    run_file(name, Box::new(driver), &[("warehouse", &warehouse), ("beside", &beside)])
+    run_with_data(name, warehouse, &data_folder().display().to_string())
+}
+
+/// The same with everything on S3: the tables, and the files that `${data}` names.
+///
+/// # Errors
+/// The records that do not behave as the file says, with their lines.
+pub fn run_file_on_s3(name: &str, warehouse: Warehouse) -> Result<()> {
+    let (server, bucket) = warehouse.s3()?;
+    let data = format!("s3://{bucket}/data");
+    server.upload(&data_folder(), &data)?;
+    run_with_data(name, warehouse, &data)
+}
+
+fn run_with_data(name: &str, warehouse: Warehouse, data: &str) -> Result<()> {
+    let (location, beside) = (warehouse.location(), warehouse.beside().display().to_string());
+    let driver = Box::new(ProcessDriver::with(warehouse));
+    run_file(name, driver, &[("warehouse", &location), ("beside", &beside), ("data", data)])
+}
+
+fn data_folder() -> PathBuf {
+    source_folder().join("slt/data")
 }
 
 struct Connection(Box<dyn Driver>);

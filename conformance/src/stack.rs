@@ -1,4 +1,4 @@
-//! A warehouse in a temporary folder, and the `icecap` command run on it.
+//! A warehouse in a temporary folder or on an S3 server, and the `icecap` command run on it.
 
 mod command;
 mod gate;
@@ -6,10 +6,14 @@ mod invariants;
 mod lambda;
 mod output;
 mod process;
+mod proxy;
+mod s3;
 mod warehouse;
 
 pub use command::{icecap_binary, run_within, writer_binary};
 pub use lambda::LambdaService;
 pub use output::Output;
 pub use process::{children_of, is_running, signal, wait_until};
+pub use proxy::{Faults, Proxy};
+pub use s3::{REGION, S3Server, storage_at};
 pub use warehouse::{Reading, Warehouse, read_metadata};

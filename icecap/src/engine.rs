@@ -28,13 +28,13 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use icecap_catalog_fn::Catalog;
-use icecap_commit_service::{CommitService, CommitServiceSettings, SqliteStore};
+use icecap_commit_service::{CommitService, CommitServiceSettings, SqliteStore, store};
 use icecap_table::cache::CacheUsage;
 use icecap_table::catalog::TableCatalog;
 use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
 use icecap_table::commit::CommitClient;
 use icecap_table::location::{self, Policy};
-use icecap_table::storage::Storage;
+use icecap_table::storage::{RequestCounts, Storage};
 
 pub use cancel::Cancel;
 pub use progress::{Progress, Reading};
@@ -96,11 +96,11 @@ impl Engine {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
         let warehouse = location::to_location(&settings.warehouse)?;
-        if !warehouse.starts_with("file:") {
-            return Err(Error::unsupported("warehouses other than local directories are not supported yet")
+        if !["file:", "s3:"].iter().any(|scheme| warehouse.starts_with(scheme)) {
+            return Err(Error::unsupported("a warehouse is a local directory or s3://BUCKET/PREFIX")
                 .with("warehouse", warehouse));
         }
-        let mut storage = Storage::local();
+        let mut storage = store::storage(Arc::clone(&clock), Arc::clone(&ids));
         if let Some(bytes) = settings.cache_bytes {
             storage = storage.with_cache_bytes(bytes);
         }
@@ -204,6 +204,11 @@ impl Engine {
     /// How full the cache of metadata files, manifests and footers is, and how it served.
     pub fn cache_usage(&self) -> CacheUsage {
         self.parts.storage.cache().usage()
+    }
+
+    /// What was asked of remote stores (S3) so far: the difference is what a statement cost.
+    pub fn requests(&self) -> RequestCounts {
+        self.parts.storage.requests()
     }
 
     /// A session: its statements run one after another, numbered from 0 for their idempotency ids.

@@ -2,9 +2,11 @@
 //!
 //! [`table_function`] turns a call into a provider: the files are listed, their schema is found, and what
 //! travels is [`SourceScanExec`], a scan node of our own, because DataFusion's encoding drops CSV options.
-//! Paths are relative to the working directory; a [`SourcePolicy`] may hold them below prefixes.
+//! Paths are relative to the working directory, or `s3://` locations; a [`SourcePolicy`] may hold them below
+//! prefixes.
 
 mod args;
+mod bytes;
 mod csv;
 mod exec;
 mod files;
@@ -13,6 +15,7 @@ mod json;
 mod message;
 mod parquet;
 mod policy;
+mod remote;
 mod rows;
 mod table;
 
@@ -40,27 +43,27 @@ pub async fn table_function(
     name: &str,
     args: &[(Option<String>, Value)],
     policy: &SourcePolicy,
+    storage: &Storage,
 ) -> Result<Arc<dyn TableProvider>> {
-    let storage = Storage::local();
     let input = match name {
         "read_parquet" => {
             let args = args::ReadParquet::parse(args)?;
-            let files = files::list(&args.files.paths, &["parquet"], policy).await?;
+            let files = files::list(&args.files.paths, &["parquet"], policy, storage).await?;
             let folders = args.files.folders(&files)?;
-            (parquet::read(&storage, files, args.union_by_name).await?, folders)
+            (parquet::read(storage, files, args.union_by_name).await?, folders)
         }
         "read_csv" => {
             let args = args::ReadCsv::parse(args)?;
-            let files = files::list(&args.files.paths, &["csv", "csv.gz"], policy).await?;
+            let files = files::list(&args.files.paths, &["csv", "csv.gz"], policy, storage).await?;
             let folders = args.files.folders(&files)?;
-            (csv::read(args.options, files).await?, folders)
+            (csv::read(args.options, storage, files).await?, folders)
         }
         "read_json" => {
             let args = args::ReadJson::parse(args)?;
             let suffixes = ["json", "json.gz", "jsonl", "jsonl.gz", "ndjson", "ndjson.gz"];
-            let files = files::list(&args.files.paths, &suffixes, policy).await?;
+            let files = files::list(&args.files.paths, &suffixes, policy, storage).await?;
             let folders = args.files.folders(&files)?;
-            (json::read(args.options, args.columns, files).await?, folders)
+            (json::read(args.options, args.columns, storage, files).await?, folders)
         }
         other => {
             return Err(Error::unsupported(format!(
@@ -69,7 +72,7 @@ pub async fn table_function(
         }
     };
     let (input, (fields, values)) = input;
-    Ok(Arc::new(SourceTable::new(input.with_folders(fields, values)?, storage)))
+    Ok(Arc::new(SourceTable::new(input.with_folders(fields, values)?, storage.clone())))
 }
 
 #[cfg(test)]

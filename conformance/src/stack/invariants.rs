@@ -11,12 +11,15 @@ use crate::Result;
 ///
 /// # Errors
 /// When the check cannot run at all.
-pub(super) fn broken(tables: &BTreeMap<String, String>, seen: &mut Seen) -> Result<Vec<String>> {
+pub(super) fn broken(
+    storage: &Storage,
+    tables: &BTreeMap<String, String>,
+    seen: &mut Seen,
+) -> Result<Vec<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let storage = Storage::local();
     let mut found = Vec::new();
     for (table, location) in tables {
-        let broken = runtime.block_on(check_unseen(&storage, location, seen));
+        let broken = runtime.block_on(check_unseen(storage, location, seen));
         found.extend(broken.into_iter().map(|what| format!("{table}: {what}")));
     }
     Ok(found)

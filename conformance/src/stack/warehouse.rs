@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use icecap_table::metadata::TableDocument;
+use icecap_table::storage::Storage;
 use icecap_table::verify::Seen;
 use rusqlite::OpenFlags;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::gate::Place;
-use super::{Output, icecap_binary, invariants, run_within};
+use super::{Output, S3Server, icecap_binary, invariants, run_within};
 use crate::canonical::{Column, Rows, columns_of};
 use crate::{Failure, Result};
 
@@ -28,11 +29,20 @@ const KEEP: &str = "ICECAP_CONFORMANCE_KEEP";
 /// its tables that no check looked at yet.
 pub struct Warehouse {
     folder: TempDir,
+    on_s3: Option<OnS3>,
     seen: Mutex<Seen>,
     is_damaged: AtomicBool,
     options: Vec<String>,
     variables: Vec<(String, String)>,
     _place: Place,
+}
+
+/// Where the tables of a warehouse on S3 are; its catalog file is in the folder.
+struct OnS3 {
+    server: Arc<S3Server>,
+    bucket: String,
+    /// The server, or a proxy before it.
+    endpoint: String,
 }
 
 /// A table as one reader saw it.
@@ -50,7 +60,48 @@ impl Warehouse {
     /// # Errors
     /// When there is no room for it.
     pub fn new() -> Result<Self> {
-        Self::at(Place::shared())
+        Self::at(Place::shared(), None)
+    }
+
+    /// A warehouse whose tables are on S3, in a bucket of its own.
+    ///
+    /// # Errors
+    /// When the server does not start.
+    pub fn on_s3() -> Result<Self> {
+        let server = S3Server::shared()?;
+        let (bucket, endpoint) = (server.new_bucket()?, server.endpoint());
+        Self::at(Place::shared(), Some(OnS3 { server, bucket, endpoint }))
+    }
+
+    /// The same warehouse reached at another endpoint, such as a proxy's.
+    #[must_use]
+    pub fn through(mut self, endpoint: String) -> Self {
+        if let Some(on_s3) = &mut self.on_s3 {
+            on_s3.endpoint = endpoint;
+        }
+        self
+    }
+
+    /// The S3 server and the bucket, of a warehouse that is there.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn s3(&self) -> Result<(&S3Server, &str)> {
+        let on_s3 = self.on_s3.as_ref().ok_or_else(|| Failure::new("the warehouse is not on S3"))?;
+        Ok((&on_s3.server, &on_s3.bucket))
+    }
+
+    /// The warehouse as `--warehouse` has it.
+    pub fn location(&self) -> String {
+        match &self.on_s3 {
+            Some(on_s3) => format!("s3://{}/warehouse", on_s3.bucket),
+            None => self.path().display().to_string(),
+        }
+    }
+
+    /// Storage that reaches the tables, past any proxy.
+    pub fn storage(&self) -> Storage {
+        self.on_s3.as_ref().map_or_else(Storage::local, |on_s3| on_s3.server.storage())
     }
 
     /// A warehouse of a test that measures: no other test of this process has one meanwhile.
@@ -58,17 +109,21 @@ impl Warehouse {
     /// # Errors
     /// When there is no room for it.
     pub fn alone() -> Result<Self> {
-        Self::at(Place::alone())
+        Self::at(Place::alone(), None)
     }
 
-    fn at(place: Place) -> Result<Self> {
+    fn at(place: Place, on_s3: Option<OnS3>) -> Result<Self> {
         let mut folder = tempfile::Builder::new().prefix("icecap-conformance-").tempdir()?;
         if std::env::var_os(KEEP).is_some() {
             folder.disable_cleanup(true);
             println!("kept: {}", folder.path().display());
         }
+        if on_s3.is_some() {
+            std::fs::create_dir(folder.path().join("warehouse"))?;
+        }
         Ok(Self {
             folder,
+            on_s3,
             seen: Mutex::default(),
             is_damaged: AtomicBool::new(false),
             options: Vec::new(),
@@ -109,13 +164,23 @@ impl Warehouse {
         let mut command = Command::new(icecap_binary()?);
         for (name, _) in std::env::vars_os() {
             // The settings of whoever runs the tests are not the test's.
-            if name.to_string_lossy().starts_with("ICECAP_") {
+            if name.to_string_lossy().starts_with("ICECAP_") || name.to_string_lossy().starts_with("AWS_") {
                 command.env_remove(name);
             }
         }
-        command.current_dir(self.folder.path()).arg("sql").arg("--warehouse").arg(self.path());
+        command.current_dir(self.folder.path()).arg("sql");
+        self.name(&mut command);
         command.args(["--format", "json"]).args(&self.options).envs(self.variables.iter().cloned());
         Ok(command)
+    }
+
+    /// Adds `--warehouse`, and what else a command needs to find it.
+    pub fn name(&self, command: &mut Command) {
+        command.arg("--warehouse").arg(self.location());
+        if let Some(on_s3) = &self.on_s3 {
+            command.arg("--catalog").arg(format!("sqlite:{}", self.catalog().display()));
+            command.envs(S3Server::environment(&on_s3.endpoint));
+        }
     }
 
     /// Runs statements in one process.
@@ -171,7 +236,8 @@ impl Warehouse {
     /// # Errors
     /// When the check cannot run at all.
     pub fn broken_invariants(&self, tables: &BTreeMap<String, String>) -> Result<Vec<String>> {
-        invariants::broken(tables, &mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        invariants::broken(&self.storage(), tables, &mut seen)
     }
 
     /// Says that the test damages tables by hand, so that they are not to be judged at its end.
@@ -196,7 +262,13 @@ impl Warehouse {
     /// # Errors
     /// When there is no such table or its metadata file cannot be read.
     pub fn metadata(&self, table: &str) -> Result<Value> {
-        read_metadata(&self.metadata_location(table)?)
+        let location = self.metadata_location(table)?;
+        match (&self.on_s3, location.strip_prefix("s3://").and_then(|rest| rest.split_once('/'))) {
+            (Some(on_s3), Some((bucket, key))) => {
+                read_metadata(&on_s3.server.file(bucket, key).display().to_string())
+            }
+            _ => read_metadata(&location),
+        }
     }
 
     /// A table as `icecap` itself reads it.
@@ -215,6 +287,12 @@ impl Warehouse {
     /// # Errors
     /// When the folder cannot be listed.
     pub fn files(&self) -> Result<Vec<String>> {
+        if self.on_s3.is_some() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let all = runtime.block_on(self.storage().list(&self.location()))?;
+            let root = format!("{}/", self.location());
+            return Ok(all.iter().filter_map(|file| file.strip_prefix(&root)).map(str::to_owned).collect());
+        }
         let mut found = Vec::new();
         let mut folders = vec![self.path()];
         while let Some(folder) = folders.pop() {

@@ -19,6 +19,7 @@ mod lambda_writers;
 mod layouts;
 mod partitions;
 mod register;
+mod s3;
 mod show;
 mod slt;
 mod survival;

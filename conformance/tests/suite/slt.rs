@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use icecap_conformance::reader::source_folder;
-use icecap_conformance::slt::{run_file_by_processes, run_file_on};
+use icecap_conformance::slt::{run_file_by_processes, run_file_on, run_file_on_s3};
 use icecap_conformance::stack::{LambdaService, Warehouse, writer_binary};
 
 macro_rules! files {
@@ -42,6 +42,14 @@ macro_rules! files {
                 super::run_in_a_function(stringify!($name));
             })*
         }
+
+        /// Each of them again, with tables and files on an S3 server.
+        mod on_s3 {
+            $(#[test]
+            fn $name() {
+                super::run_on_s3(stringify!($name));
+            })*
+        }
     };
 }
 
@@ -49,6 +57,10 @@ macro_rules! files {
 fn run_in_tasks(name: &str, tasks: &str) {
     let warehouse = Warehouse::new().unwrap().with(&["--tasks", tasks], &[]);
     run_file_on(name, warehouse).unwrap();
+}
+
+fn run_on_s3(name: &str) {
+    run_file_on_s3(name, Warehouse::on_s3().unwrap()).unwrap();
 }
 
 fn run_in_children(name: &str) {

@@ -50,17 +50,25 @@ Examples:
   Read statements from a pipe, with half a gigabyte of memory:
     cat load.sql | icecap sql --warehouse /data/lake --memory 512MB
 
+  Keep tables on S3, the catalog in a local file:
+    icecap sql --warehouse s3://bucket/lake --catalog sqlite:catalog.db -f load.sql
+
   Write in four processes of its own, with a gigabyte for all of them together:
     icecap sql --writers 4 --memory 1GB -f load.sql
 
   Write in a Lambda function (or in `icecap lambda-local`, on this machine):
-    icecap sql --warehouse s3://lake/tables --writers lambda:icecap-writer -f load.sql
+    icecap sql --warehouse s3://lake/tables --catalog sqlite:catalog.db --writers lambda:icecap-writer -f load.sql
 
   Run at most once, however often it is started:
     icecap sql --id nightly-2026-01-02 -f nightly.sql
 
 The last statement's result goes to standard output, summaries of earlier
 writes to standard error.
+
+S3 is reached as the AWS command reaches it: AWS_PROFILE (SSO too), AWS_REGION,
+AWS_ACCESS_KEY_ID …; AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names another
+server, https or http, whose buckets are addressed by path. With -v each
+statement tells its requests.
 
 The shell keeps what was typed in ~/.local/state/icecap/history; ICECAP_HISTORY
 names another file, or none when it is empty.
@@ -137,12 +145,12 @@ struct SqlArgs {
     #[arg(short, long, value_name = "FILE", env = "ICECAP_FILE", hide_env = true)]
     file: Vec<PathBuf>,
 
-    /// Where tables are kept: a directory (or s3://…)
+    /// Where tables are kept: a directory, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "DIR", env = "ICECAP_WAREHOUSE", hide_env = true, default_value = "./warehouse",
           value_parser = NonEmptyStringValueParser::new())]
     warehouse: String,
 
-    /// The catalog; by default the file catalog.db in the warehouse
+    /// The catalog, such as sqlite:PATH; by default the file catalog.db in a local warehouse, needed with s3://
     #[arg(long, value_name = "URI", env = "ICECAP_CATALOG", hide_env = true)]
     catalog: Option<String>,
 
@@ -183,11 +191,11 @@ struct SqlArgs {
     #[arg(long, value_name = "TIME", env = "ICECAP_TIMEOUT", hide_env = true, value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// A prefix outside the warehouse where tables may lie; repeatable
+    /// A prefix outside the warehouse, path or s3://…, where tables may lie; repeatable
     #[arg(long, value_name = "PREFIX", env = "ICECAP_ALLOW_LOCATION", hide_env = true)]
     allow_location: Vec<String>,
 
-    /// A prefix that files may be read from (read_parquet, read_csv); repeatable; by default any
+    /// A prefix, path or s3://…, that files may be read from (read_parquet, read_csv); repeatable; by default any
     #[arg(long, value_name = "PREFIX", env = "ICECAP_ALLOW_READ", hide_env = true)]
     allow_read: Vec<String>,
 

@@ -112,6 +112,7 @@ impl Turn {
 /// Runs statements one after another.
 pub(crate) struct Runner<'a> {
     command: &'a SqlCommand,
+    engine: Engine,
     session: Session,
     progress: Progress,
     running: Running,
@@ -120,7 +121,8 @@ pub(crate) struct Runner<'a> {
 impl<'a> Runner<'a> {
     /// A runner on `engine`, whose statements `running` tells of and stops.
     pub(crate) fn new(command: &'a SqlCommand, engine: &Engine, running: Running) -> Self {
-        Self { command, session: engine.session(), progress: engine.progress(), running }
+        let (session, progress) = (engine.session(), engine.progress());
+        Self { command, engine: engine.clone(), session, progress, running }
     }
 
     /// Runs one statement and shows its result.
@@ -128,9 +130,16 @@ impl<'a> Runner<'a> {
         let Place { number, total, writes, .. } = turn.place;
         tracing::debug!(number, total, writes, text = turn.place.text, "statement starts");
         let cancel = self.running.start(turn.place.clone());
+        let before = self.engine.requests();
         let outcome = self.result(&turn, &cancel).await;
         self.running.stop();
-        tracing::info!(number, total, done = outcome.is_ok(), "statement ended");
+        let requests = self.engine.requests().since(&before);
+        match requests.total() {
+            0 => tracing::info!(number, total, done = outcome.is_ok(), "statement ended"),
+            _ => {
+                tracing::info!(number, total, done = outcome.is_ok(), s3_requests = %requests, "statement ended")
+            }
+        }
         match outcome {
             Ok(()) | Err(OutputError::Closed) => Ok(()),
             Err(OutputError::Failed(error)) => {

@@ -54,6 +54,15 @@ struct Place {
 impl Place {
     fn of(command: &VerifyCommand, settings: &EngineSettings) -> Result<Self, Error> {
         let warehouse = &command.warehouse;
+        if warehouse.starts_with("s3") && warehouse.contains("://") {
+            // Opening makes nothing there; only a catalog that is not there would be made.
+            return match &command.catalog {
+                Some(catalog) if !settings.has_catalog()? => Err(Error::not_found(format!(
+                    "there is no catalog {catalog}: name one that exists with --catalog"
+                ))),
+                _ => Ok(Self { temporary: None }),
+            };
+        }
         let folder = warehouse.strip_prefix("file://").unwrap_or(warehouse);
         let has_warehouse = Path::new(folder).is_dir();
         if has_warehouse && settings.has_catalog()? {

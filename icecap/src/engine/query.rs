@@ -73,7 +73,7 @@ impl Run {
                 Ok(Arc::new(table))
             }
             TableUseKind::Function { name, args } => {
-                source::table_function(name, args, &self.parts.sources).await
+                source::table_function(name, args, &self.parts.sources, &self.parts.storage).await
             }
         }
     }

@@ -32,10 +32,10 @@ pub enum Writers {
 /// The settings of an [`Engine`](super::Engine).
 #[derive(Debug, Clone, Default)]
 pub struct EngineSettings {
-    /// The warehouse: a local directory (path or `file:///` URI).
+    /// The warehouse: a local directory (path or `file:///` URI), or `s3://BUCKET/PREFIX`.
     pub warehouse: String,
-    /// The catalog: `sqlite:PATH`, with `?name=NAME` for another catalog name; by default `catalog.db` in the
-    /// warehouse.
+    /// The catalog: `sqlite:PATH`, with `?name=NAME` for another catalog name; by default `catalog.db` in a local
+    /// warehouse, and required with another.
     pub catalog: Option<String>,
     /// Upper bound of the memory that a statement's operators and writers may hold.
     pub memory_bytes: Option<u64>,
@@ -146,6 +146,13 @@ impl EngineSettings {
         const DEFAULT_NAME: &str = "icecap";
         let Some(uri) = &self.catalog else {
             let root = Location::parse(warehouse)?;
+            if root.scheme() != "file" {
+                return Err(Error::invalid(
+                    "a warehouse on S3 needs to be told its catalog: --catalog sqlite:PATH names a catalog file on a \
+                     local disk, made where there is none",
+                )
+                .with("warehouse", warehouse));
+            }
             return Ok((PathBuf::from(root.path()).join("catalog.db"), DEFAULT_NAME.to_owned()));
         };
         let (kind, rest) = uri.split_once(':').ok_or_else(|| {
@@ -236,6 +243,14 @@ mod tests {
         assert!(!file.exists());
         std::fs::write(&file, "").unwrap();
         assert!(settings.has_catalog().unwrap());
+    }
+
+    #[test]
+    fn a_warehouse_elsewhere_needs_a_catalog() {
+        let settings = EngineSettings::new("s3://lake/w");
+        let error = settings.catalog_file("s3://lake/w").unwrap_err();
+        assert_eq!(error.kind(), icecap_table::ErrorKind::Invalid);
+        assert!(error.message().contains("--catalog sqlite:PATH"));
     }
 
     #[test]

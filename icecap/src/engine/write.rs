@@ -214,10 +214,19 @@ impl Parts {
         self.clock.now_ms().saturating_add(bound)
     }
 
-    /// Deletes the files whose base names begin with the write's id, but for those to `keep`. What cannot be
-    /// deleted stays an orphan with a known name.
+    /// Deletes the files whose base names begin with the write's id, but for those to `keep`, and aborts its unfinished
+    /// uploads. What cannot be deleted stays an orphan with a known name.
     async fn delete_staged(&self, write: WriteId, prefixes: &[String], keep: &HashSet<String>) {
+        let wanted = write.to_string();
         for prefix in prefixes {
+            match self.storage.abort_uploads(prefix, &wanted).await {
+                Ok(aborted) => {
+                    for location in aborted {
+                        tracing::info!(%location, "an unfinished upload of a failed write was aborted");
+                    }
+                }
+                Err(error) => tracing::warn!(%prefix, %error, "unfinished uploads may be left behind"),
+            }
             let Ok(locations) = self.storage.list(prefix).await else { continue };
             for location in locations {
                 if is_staged_by(&location, write)

@@ -18,6 +18,7 @@ use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use icecap_table::cache::ObjectCache;
+use icecap_table::storage::store_error;
 use icecap_table::{Error, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -173,9 +174,7 @@ fn read_error(location: &str, error: object_store::Error) -> ParquetError {
         object_store::Error::NotFound { .. } => {
             Error::corrupt("a file that the table names does not exist").with("file", location)
         }
-        other => {
-            Error::unavailable("a data file could not be read").with("file", location).with_source(other)
-        }
+        other => store_error("read a data file", location, other),
     };
     ParquetError::External(Box::new(error))
 }

@@ -13,10 +13,11 @@ pub(super) mod value;
 
 use std::sync::Arc;
 
+use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
 pub(super) use infer::column_names;
-pub(super) use read::{CsvReader, open};
+pub(super) use read::CsvReader;
 
 use super::files::Listed;
 use super::table::{SourceFile, SourceFormat, SourceInput};
@@ -58,11 +59,11 @@ pub(super) const SAMPLE_ROWS: usize = 100_000;
 ///
 /// # Errors
 /// `Invalid` when the files are no CSV or have different columns.
-pub(super) async fn read(options: CsvOptions, files: Vec<Listed>) -> Result<SourceInput> {
-    let sampled = options.clone();
+pub(super) async fn read(options: CsvOptions, storage: &Storage, files: Vec<Listed>) -> Result<SourceInput> {
+    let (sampled, storage) = (options.clone(), storage.clone());
     let (schema, files) = tokio::task::spawn_blocking(move || {
-        let schema = infer::schema(&sampled, &files)?;
-        let files = files.into_iter().map(SourceFile::of).collect::<Result<Vec<_>>>()?;
+        let schema = infer::schema(&sampled, &storage, &files)?;
+        let files = files.into_iter().map(SourceFile::of).collect();
         Ok::<_, Error>((schema, files))
     })
     .await

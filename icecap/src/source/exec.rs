@@ -192,6 +192,7 @@ fn balanced(input: &SourceInput, partitions: usize) -> Vec<Vec<usize>> {
 fn read_rows(
     files: Vec<usize>,
     input: Arc<SourceInput>,
+    storage: Storage,
     columns: Vec<usize>,
     schema: SchemaRef,
     limit: Option<usize>,
@@ -203,8 +204,8 @@ fn read_rows(
         let mut left = limit.unwrap_or(usize::MAX);
         for file in files {
             let schema = Arc::clone(&schema);
-            let mut reader =
-                FileRows::open(&input, file, &columns, schema, batch_rows).map_err(to_datafusion)?;
+            let mut reader = FileRows::open(&input, &storage, file, &columns, schema, batch_rows)
+                .map_err(to_datafusion)?;
             while left > 0 {
                 let Some(batch) = reader.next().map_err(to_datafusion)? else { break };
                 let batch = if batch.num_rows() > left { batch.slice(0, left) } else { batch };
@@ -305,6 +306,7 @@ impl ExecutionPlan for SourceScanExec {
                 let batches = read_rows(
                     files,
                     Arc::clone(&self.input),
+                    self.storage.clone(),
                     self.columns.clone(),
                     self.schema(),
                     self.limit,

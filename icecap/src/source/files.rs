@@ -2,26 +2,45 @@
 
 use std::path::{Path, PathBuf};
 
-use icecap_table::{Error, Result};
+use icecap_table::storage::Storage;
+use icecap_table::{Error, Result, location};
 
-use super::hive;
 use super::policy::SourcePolicy;
+use super::{hive, remote};
 
 /// No source is read from more files than this.
 const MAX_FILES: usize = 1_000_000;
+/// How patterns match, locally and elsewhere.
+pub(super) const GLOB: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 /// No directory is followed deeper than this.
 const MAX_DEPTH: usize = 64;
 
 /// A file to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
-    /// Its real, absolute path.
-    pub(super) path: PathBuf,
+    /// Its location, a URI; of a local file that of its real path.
+    pub(super) location: String,
     /// Its length.
     pub(super) size: u64,
     /// Names and values of the Hive-style folders that it lies in, below the directory or the fixed part of the
     /// glob that was given.
     pub(super) folders: Vec<(String, String)>,
+}
+
+impl Listed {
+    /// Its name, for messages.
+    pub(super) fn name(&self) -> &str {
+        shown(&self.location)
+    }
+}
+
+/// A location as a user would write it: local ones as paths.
+pub(super) fn shown(location: &str) -> &str {
+    location.strip_prefix("file://").unwrap_or(location)
 }
 
 /// The files of `patterns`, each pattern's in order of name; a directory gives those below it that end in one
@@ -33,18 +52,22 @@ pub(super) async fn list(
     patterns: &[String],
     suffixes: &[&'static str],
     policy: &SourcePolicy,
+    storage: &Storage,
 ) -> Result<Vec<Listed>> {
-    let (patterns, policy) = (patterns.to_vec(), policy.clone());
-    let suffixes = suffixes.to_vec();
-    tokio::task::spawn_blocking(move || {
-        let mut files = Vec::new();
-        for pattern in &patterns {
-            expand(pattern, &suffixes, &policy, &mut files)?;
+    let mut files = Vec::new();
+    for pattern in patterns {
+        if remote::is_remote(pattern) {
+            remote::expand(pattern, suffixes, policy, storage, &mut files).await?;
+            continue;
         }
-        Ok(files)
-    })
-    .await
-    .map_err(|error| Error::bug("listing files failed").with_source(error))?
+        let (pattern, policy, suffixes) = (pattern.clone(), policy.clone(), suffixes.to_vec());
+        let listed = tokio::task::spawn_blocking(move || {
+            expand(&pattern, &suffixes, &policy, &mut files)?;
+            Ok::<_, Error>(files)
+        });
+        files = listed.await.map_err(|error| Error::bug("listing files failed").with_source(error))??;
+    }
+    Ok(files)
 }
 
 /// A path as written, or as a `file:` URI, made absolute.
@@ -57,12 +80,6 @@ pub(super) fn absolute(written: &str) -> PathBuf {
 }
 
 fn expand(pattern: &str, suffixes: &[&str], policy: &SourcePolicy, files: &mut Vec<Listed>) -> Result<()> {
-    if let Some((scheme, _)) = pattern.split_once("://")
-        && scheme != "file"
-    {
-        return Err(Error::unsupported(format!("reading from {scheme}:// is not supported yet"))
-            .with("path", pattern));
-    }
     let path = absolute(pattern);
     policy.check_written(fixed_part(&path))?;
     if std::fs::symlink_metadata(&path).is_ok() {
@@ -72,12 +89,7 @@ fn expand(pattern: &str, suffixes: &[&str], policy: &SourcePolicy, files: &mut V
         return Err(Error::not_found("no such file or directory").with("path", pattern));
     }
     let text = path.to_str().ok_or_else(|| Error::invalid("a path is not UTF-8").with("path", pattern))?;
-    let options = glob::MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    let found = glob::glob_with(text, options)
+    let found = glob::glob_with(text, GLOB)
         .map_err(|error| Error::invalid(format!("not a glob pattern: {error}")).with("path", pattern))?;
     let before = files.len();
     for entry in found {
@@ -123,7 +135,7 @@ fn add(
     policy.check_real(&real)?;
     let meta = std::fs::metadata(&real).map_err(|error| unreadable(&real, &error))?;
     if !meta.is_dir() {
-        return push(Listed { path: real, size: meta.len(), folders }, files);
+        return push(Listed { location: location_of(&real)?, size: meta.len(), folders }, files);
     }
     let before = files.len();
     directory(&real, suffixes, policy, files, &mut Vec::new())?;
@@ -137,12 +149,14 @@ fn add(
     Ok(())
 }
 
-fn push(file: Listed, files: &mut Vec<Listed>) -> Result<()> {
-    if file.path.to_str().is_none() {
-        return Err(
-            Error::invalid("a file's path is not UTF-8").with("path", file.path.display().to_string())
-        );
-    }
+fn location_of(path: &Path) -> Result<String> {
+    let text = path.to_str().ok_or_else(|| {
+        Error::invalid("a file's path is not UTF-8").with("path", path.display().to_string())
+    })?;
+    location::to_location(text)
+}
+
+pub(super) fn push(file: Listed, files: &mut Vec<Listed>) -> Result<()> {
     if files.len() >= MAX_FILES {
         return Err(Error::exhausted(format!("more than {MAX_FILES} files to read")));
     }
@@ -182,7 +196,7 @@ fn directory(
             let real = std::fs::canonicalize(&path).map_err(|error| unreadable(&path, &error))?;
             policy.check_real(&real)?;
             let folders = folders.iter().filter_map(|name| hive::folder(name)).collect();
-            push(Listed { path: real, size: meta.len(), folders }, files)?;
+            push(Listed { location: location_of(&real)?, size: meta.len(), folders }, files)?;
         }
     }
     Ok(())
@@ -214,8 +228,8 @@ mod tests {
     }
 
     async fn names(pattern: &str, policy: &SourcePolicy) -> Result<Vec<String>> {
-        let files = list(&[pattern.to_owned()], &["csv", "csv.gz"], policy).await?;
-        Ok(files.iter().map(|f| f.path.file_name().unwrap().to_string_lossy().into_owned()).collect())
+        let files = list(&[pattern.to_owned()], &["csv", "csv.gz"], policy, &Storage::local()).await?;
+        Ok(files.iter().map(|f| f.name().rsplit('/').next().unwrap().to_owned()).collect())
     }
 
     #[tokio::test]

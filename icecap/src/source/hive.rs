@@ -57,7 +57,7 @@ pub(super) fn columns(files: &[Listed]) -> Result<Folders> {
             return Err(Error::invalid(format!(
                 "two folders are called {name}= : say hive_partitioning => false"
             ))
-            .with("file", first.path.display().to_string()));
+            .with("file", first.name()));
         }
     }
     let mut rows: Vec<Vec<Option<String>>> = Vec::with_capacity(files.len());
@@ -66,9 +66,9 @@ pub(super) fn columns(files: &[Listed]) -> Result<Folders> {
             return Err(Error::invalid(format!(
                 "the file's folders are not called as those of {}: name the folders alike, or say \
                  hive_partitioning => false",
-                first.path.display()
+                first.name()
             ))
-            .with("file", file.path.display().to_string()));
+            .with("file", file.name()));
         }
         rows.push(
             file.folders.iter().map(|(_, value)| Some(value.clone()).filter(|value| value != NULL)).collect(),

@@ -12,6 +12,7 @@ mod read;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit};
+use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
 pub(super) use read::JsonReader;
@@ -45,18 +46,19 @@ impl Default for JsonOptions {
 pub(super) async fn read(
     options: JsonOptions,
     columns: Option<String>,
+    storage: &Storage,
     files: Vec<Listed>,
 ) -> Result<SourceInput> {
     let schema = match columns {
         Some(columns) => given(&columns)?,
         None => {
-            let (options, files) = (options.clone(), files.clone());
-            tokio::task::spawn_blocking(move || infer::schema(&options, &files))
+            let (options, storage, files) = (options.clone(), storage.clone(), files.clone());
+            tokio::task::spawn_blocking(move || infer::schema(&options, &storage, &files))
                 .await
                 .map_err(|error| Error::bug("reading a JSON sample failed").with_source(error))??
         }
     };
-    let files = files.into_iter().map(SourceFile::of).collect::<Result<Vec<_>>>()?;
+    let files = files.into_iter().map(SourceFile::of).collect();
     Ok(SourceInput::new(SourceFormat::Json(options), Arc::new(schema), files))
 }
 

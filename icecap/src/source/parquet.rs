@@ -39,7 +39,7 @@ const CONCURRENT_FOOTERS: usize = 16;
 pub(super) async fn read(storage: &Storage, files: Vec<Listed>, union: bool) -> Result<SourceInput> {
     let mut read = futures::stream::iter(files)
         .map(|file| async move {
-            let mut source = SourceFile::of(file)?;
+            let mut source = SourceFile::of(file);
             let (store, path) = storage.object_store(&source.location)?;
             let footer = read_footer(&source.location, store, &path, source.size_bytes).await?;
             let schema = schema_of(&footer).map_err(|error| error.with("file", source.location.clone()))?;

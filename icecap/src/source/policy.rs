@@ -2,7 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use icecap_table::location::Location;
 use icecap_table::{Error, Result};
+
+use super::remote::is_remote;
 
 /// Where `read_parquet` and `read_csv` may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +22,7 @@ impl SourcePolicy {
     pub(super) fn check_written(&self, path: &Path) -> Result<()> {
         let Some(prefixes) = &self.allow_read else { return Ok(()) };
         let path = without_dots(path);
-        let allowed = prefixes.iter().any(|prefix| {
+        let allowed = local(prefixes).any(|prefix| {
             let written = without_dots(&super::files::absolute(prefix));
             path.starts_with(&written) || path.starts_with(real(prefix))
         });
@@ -32,8 +35,26 @@ impl SourcePolicy {
     /// `Denied`.
     pub(super) fn check_real(&self, path: &Path) -> Result<()> {
         let Some(prefixes) = &self.allow_read else { return Ok(()) };
-        if prefixes.iter().any(|prefix| path.starts_with(real(prefix))) { Ok(()) } else { Err(denied(path)) }
+        if local(prefixes).any(|prefix| path.starts_with(real(prefix))) { Ok(()) } else { Err(denied(path)) }
     }
+
+    /// Refuses a remote location that is not at or below a prefix.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub(super) fn check_location(&self, location: &Location) -> Result<()> {
+        let Some(prefixes) = &self.allow_read else { return Ok(()) };
+        let allowed = prefixes.iter().filter(|prefix| is_remote(prefix)).any(|prefix| {
+            Location::parse(prefix)
+                .is_ok_and(|prefix| location.to_uri() == prefix.to_uri() || location.is_below(&prefix))
+        });
+        if allowed { Ok(()) } else { Err(denied(Path::new(&location.to_uri()))) }
+    }
+}
+
+/// The prefixes that are paths.
+fn local(prefixes: &[String]) -> impl Iterator<Item = &String> {
+    prefixes.iter().filter(|prefix| !is_remote(prefix))
 }
 
 fn real(prefix: &str) -> PathBuf {

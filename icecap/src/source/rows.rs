@@ -1,14 +1,14 @@
 //! Files that are read row by row (CSV, JSON): each file's own columns, brought to the source's.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
-use icecap_table::location::Location;
+use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
+use super::bytes::FileAt;
 use super::csv::{CsvReader, column_names};
 use super::hive;
 use super::json::JsonReader;
@@ -45,17 +45,17 @@ impl FileRows {
     /// As opening the file; `Unsupported` for a format that is not read by rows.
     pub(super) fn open(
         input: &SourceInput,
+        storage: &Storage,
         at: usize,
         columns: &[usize],
         schema: SchemaRef,
         batch_rows: usize,
     ) -> Result<Self> {
         let file = input.files.get(at).ok_or_else(|| Error::bug("a file that is not in the source"))?;
-        let location = Location::parse(&file.location)?;
-        let path = Path::new(location.path());
+        let place = FileAt::of(storage, file);
         let own = input.file_schema();
         let names = match &input.format {
-            SourceFormat::Csv(options) if options.union_by_name => Some(column_names(options, path)?),
+            SourceFormat::Csv(options) if options.union_by_name => Some(column_names(options, place)?),
             _ => None,
         };
         let (mut parts, mut wanted, mut positions) = (Vec::new(), Vec::new(), Vec::new());
@@ -84,11 +84,11 @@ impl FileRows {
         let reader = match &input.format {
             SourceFormat::Csv(options) => {
                 let width = names.as_ref().map_or(own.fields().len(), Vec::len);
-                let reader = CsvReader::open(path, options, width, &positions, read, batch_rows)?;
+                let reader = CsvReader::open(place, options, width, &positions, read, batch_rows)?;
                 Reader::Csv(Box::new(reader))
             }
             SourceFormat::Json(options) => {
-                Reader::Json(JsonReader::open(path, options, &own, read, batch_rows)?)
+                Reader::Json(JsonReader::open(place, options, &own, read, batch_rows)?)
             }
             SourceFormat::Parquet => return Err(Error::bug("Parquet is not read by rows")),
         };

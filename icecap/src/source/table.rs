@@ -8,7 +8,6 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use icecap_table::location;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
@@ -34,10 +33,9 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
-    pub(super) fn of(file: Listed) -> Result<Self> {
-        let path = file.path.to_str().ok_or_else(|| Error::invalid("a file's path is not UTF-8"))?;
-        let location = location::to_location(path)?;
-        Ok(Self { location, size_bytes: file.size, rows: None, offsets: Vec::new(), folders: Vec::new() })
+    pub(super) fn of(file: Listed) -> Self {
+        let Listed { location, size, .. } = file;
+        Self { location, size_bytes: size, rows: None, offsets: Vec::new(), folders: Vec::new() }
     }
 }
 

@@ -36,7 +36,7 @@ fn named(name: &str, value: Value) -> (Option<String>, Value) {
 }
 
 async fn table(name: &str, args: Vec<(Option<String>, Value)>) -> Result<Arc<dyn TableProvider>> {
-    table_function(name, &args, &SourcePolicy::default()).await
+    table_function(name, &args, &SourcePolicy::default(), &Storage::local()).await
 }
 
 async fn query(table: Arc<dyn TableProvider>, sql: &str) -> Result<String> {

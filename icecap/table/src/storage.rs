@@ -2,10 +2,12 @@
 //!
 //! Behind it are `object_store` implementations, chosen by scheme and bucket. On a local disk it is our own
 //! store: whatever was reported as written is on the disk, under its final name, also after a power cut.
+//! Remote ones come from a [`StoreFactory`] that whoever assembles the process hands in.
 //! Nothing overwrites. Locations are raw bytes; see [`location`](crate::location).
 
 mod kernel;
 mod local;
+mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -19,6 +21,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 pub use self::local::{DiskSync, LocalStore, TEMPORARY_PREFIX};
+pub use self::remote::{RequestCounts, StoreFactory};
 use crate::cache::ObjectCache;
 use crate::error::{Error, Result};
 use crate::location::Location;
@@ -32,6 +35,8 @@ pub struct Storage {
     local: Arc<LocalStore>,
     /// By root (`s3://bucket`).
     remote: Arc<BTreeMap<String, Arc<dyn ObjectStore>>>,
+    /// By scheme: what opens the buckets that are not in `remote`.
+    factories: Arc<BTreeMap<String, Arc<dyn StoreFactory>>>,
     cache: Arc<ObjectCache>,
 }
 
@@ -49,7 +54,8 @@ impl Storage {
     fn of_local(local: LocalStore) -> Self {
         Self {
             local: Arc::new(local),
-            remote: Arc::new(BTreeMap::new()),
+            remote: Arc::default(),
+            factories: Arc::default(),
             cache: Arc::new(ObjectCache::new(CACHE_BYTES)),
         }
     }
@@ -74,6 +80,13 @@ impl Storage {
         &self.cache
     }
 
+    /// The same storage that also serves the locations of `scheme` (`s3`), its buckets opened by `factory`.
+    #[must_use]
+    pub fn with_factory(mut self, scheme: impl Into<String>, factory: Arc<dyn StoreFactory>) -> Self {
+        Arc::make_mut(&mut self.factories).insert(scheme.into(), factory);
+        self
+    }
+
     /// The store that holds a location, and its path there. Its `put` and `put_multipart` are durable.
     ///
     /// # Errors
@@ -86,11 +99,33 @@ impl Storage {
         if parsed.scheme() == "file" {
             return Ok((Arc::clone(&self.local) as Arc<dyn ObjectStore>, path));
         }
-        match self.remote.get(&parsed.root()) {
-            Some(store) => Ok((Arc::clone(store), path)),
+        if let Some(store) = self.remote.get(&parsed.root()) {
+            return Ok((Arc::clone(store), path));
+        }
+        match self.factories.get(parsed.scheme()) {
+            Some(factory) => Ok((factory.store(parsed.authority())?, path)),
             None => Err(Error::unsupported(format!("storage at {} is not supported yet", parsed.root()))
                 .with("location", location)),
         }
+    }
+
+    /// Aborts the unfinished uploads below the folder `prefix` whose base names begin with `base_name`; returns the
+    /// locations that they would have had. Stores of a local disk leave none.
+    ///
+    /// # Errors
+    /// As [`StoreFactory::abort_uploads`].
+    pub async fn abort_uploads(&self, prefix: &str, base_name: &str) -> Result<Vec<String>> {
+        let parsed = Location::parse(prefix)?;
+        let Some(factory) = self.factories.get(parsed.scheme()) else { return Ok(Vec::new()) };
+        let (_, folder) = self.object_store(prefix)?;
+        let aborted = factory.abort_uploads(parsed.authority(), &folder, base_name).await?;
+        Ok(aborted.into_iter().map(|path| format!("{}/{path}", parsed.root())).collect())
+    }
+
+    /// What was asked of remote stores so far, by everyone who shares this storage.
+    pub fn requests(&self) -> RequestCounts {
+        let counts = self.factories.values().map(|factory| factory.requests());
+        counts.fold(RequestCounts::default(), |sum, counts| sum.plus(&counts))
     }
 
     /// The whole object.
@@ -208,6 +243,16 @@ impl Storage {
 pub fn store_error(what: &str, location: &str, error: object_store::Error) -> Error {
     use object_store::Error as E;
     let of = |make: fn(String) -> Error, message: String| make(message).with("location", location);
+    if let Some(told) = told(&error) {
+        let mut known = Error::new(told.kind(), format!("cannot {what}: {}", told.message()));
+        for (key, value) in told.context() {
+            known = known.with(key.clone(), value.clone());
+        }
+        if let Some(after) = told.retry_after() {
+            known = known.with_retry_after(after);
+        }
+        return known.with("location", location);
+    }
     match error {
         E::NotFound { .. } => of(Error::not_found, format!("cannot {what}: there is no such object")),
         E::AlreadyExists { .. } => {
@@ -227,6 +272,18 @@ pub fn store_error(what: &str, location: &str, error: object_store::Error) -> Er
         }
         error => of(Error::unavailable, format!("cannot {what}")).with_source(error),
     }
+}
+
+/// What a store of ours says itself, wrapped as `object_store` wants it.
+fn told<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(told) = error.downcast_ref::<Error>() {
+            return Some(told);
+        }
+        at = error.source();
+    }
+    None
 }
 
 #[cfg(test)]

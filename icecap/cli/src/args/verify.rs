@@ -34,12 +34,12 @@ pub struct VerifyCommand {
     #[arg(long)]
     pub json: bool,
 
-    /// Where tables are kept
+    /// Where tables are kept: a directory, or s3://BUCKET/PREFIX
     #[arg(long, value_name = "DIR", env = "ICECAP_WAREHOUSE", hide_env = true, default_value = "./warehouse",
           value_parser = NonEmptyStringValueParser::new())]
     pub warehouse: String,
 
-    /// The catalog; by default the file catalog.db in the warehouse
+    /// The catalog, such as sqlite:PATH; by default the file catalog.db in a local warehouse, needed with s3://
     #[arg(long, value_name = "URI", env = "ICECAP_CATALOG", hide_env = true)]
     pub catalog: Option<String>,
 

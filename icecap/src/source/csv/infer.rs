@@ -1,16 +1,17 @@
 //! The narrowest type that loses nothing of any sampled value.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::csv::reader::Format;
 use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit};
+use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
-use super::read::{TextReader, open};
+use super::read::TextReader;
 use super::{CsvOptions, value};
 use crate::arrow_schema::UTC;
+use crate::source::bytes::FileAt;
 use crate::source::files::Listed;
 
 const BATCH_ROWS: usize = 8192;
@@ -69,15 +70,15 @@ impl Candidates {
 }
 
 /// The schema of files that are to be read as one.
-pub(super) fn schema(options: &CsvOptions, files: &[Listed]) -> Result<ArrowSchema> {
-    let mut names: Option<(Vec<String>, &Path)> = None;
+pub(super) fn schema(options: &CsvOptions, storage: &Storage, files: &[Listed]) -> Result<ArrowSchema> {
+    let mut names: Option<(Vec<String>, FileAt<'_>)> = None;
     let mut columns: Vec<Candidates> = Vec::new();
-    for file in files {
-        let found = column_names(options, &file.path)?;
+    for file in files.iter().map(|file| FileAt::listed(storage, file)) {
+        let found = column_names(options, file)?;
         match &mut names {
             None => {
                 columns = vec![Candidates::all(); found.len()];
-                names = Some((found, &file.path));
+                names = Some((found, file));
             }
             Some((known, _)) if options.union_by_name => {
                 for name in &found {
@@ -88,22 +89,22 @@ pub(super) fn schema(options: &CsvOptions, files: &[Listed]) -> Result<ArrowSche
                 }
                 let places: Vec<usize> =
                     found.iter().filter_map(|name| known.iter().position(|own| own == name)).collect();
-                sample(options, &file.path, &places, &mut columns)?;
+                sample(options, file, &places, &mut columns)?;
                 continue;
             }
             Some((known, first)) if *known != found => {
                 return Err(Error::invalid(format!(
                     "the file's columns are not those of {}: [{}] and [{}]; union_by_name => true reads them as one",
-                    first.display(),
+                    first.name(),
                     found.join(", "),
                     known.join(", ")
                 ))
-                .with("file", file.path.display().to_string()));
+                .with("file", file.name()));
             }
             Some(_) => {}
         }
         let places: Vec<usize> = (0..columns.len()).collect();
-        sample(options, &file.path, &places, &mut columns)?;
+        sample(options, file, &places, &mut columns)?;
     }
     let (names, _) = names.ok_or_else(|| Error::invalid("no file to read"))?;
     Ok(ArrowSchema::new(
@@ -119,13 +120,13 @@ pub(super) fn schema(options: &CsvOptions, files: &[Listed]) -> Result<ArrowSche
 ///
 /// # Errors
 /// `Invalid` for a file that has none, or one name twice.
-pub(in crate::source) fn column_names(options: &CsvOptions, path: &Path) -> Result<Vec<String>> {
-    let wrong = |what: String| Error::invalid(what).with("file", path.display().to_string());
+pub(in crate::source) fn column_names(options: &CsvOptions, file: FileAt<'_>) -> Result<Vec<String>> {
+    let wrong = |what: String| Error::invalid(what).with("file", file.name());
     let (fields, _) = Format::default()
         .with_header(options.header)
         .with_delimiter(options.delimiter)
         .with_quote(options.quote)
-        .infer_schema(open(path)?, Some(1))
+        .infer_schema(file.open()?, Some(1))
         .map_err(|error| wrong(format!("not the CSV that the options say: {error}")))?;
     if fields.fields().is_empty() {
         return Err(wrong("the file is empty, so its columns are not known".to_owned()));
@@ -149,13 +150,18 @@ pub(in crate::source) fn column_names(options: &CsvOptions, path: &Path) -> Resu
 }
 
 /// Looks at the first rows of a file whose columns are those at `places`.
-fn sample(options: &CsvOptions, path: &Path, places: &[usize], columns: &mut [Candidates]) -> Result<()> {
+fn sample(
+    options: &CsvOptions,
+    file: FileAt<'_>,
+    places: &[usize],
+    columns: &mut [Candidates],
+) -> Result<()> {
     let mut left = options.sample_rows.unwrap_or(usize::MAX);
     // Columns that are text already need no looking at; the first is read to count rows.
     let wanted: Vec<usize> =
         (0..places.len()).filter(|at| *at == 0 || !columns[places[*at]].is_text()).collect();
     let rows = BATCH_ROWS.min(left);
-    let mut reader = TextReader::open(path, options, places.len(), wanted.clone(), rows)?;
+    let mut reader = TextReader::open(file, options, places.len(), wanted.clone(), rows)?;
     while left > 0 {
         let Some(batch) = reader.next()? else { break };
         for (at, column) in wanted.iter().zip(batch.columns()) {

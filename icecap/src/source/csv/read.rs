@@ -1,8 +1,6 @@
 //! Decoding: bytes to records to typed columns, in order, on a blocking thread.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -13,39 +11,13 @@ use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Decoder;
 use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use datafusion::arrow::error::ArrowError;
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use icecap_table::{Error, Result};
 
 use super::{CsvOptions, value};
+use crate::source::bytes::{FileAt, unreadable};
 
-/// Bytes read at once.
-const CHUNK_BYTES: usize = 256 * 1024;
 /// No record, and no batch of them, is longer: an unclosed quote would swallow the file into memory.
 const MAX_BATCH_BYTES: usize = 512 << 20;
-
-/// Opens a file, decompressed when its name ends in `.gz`, and past a byte-order mark.
-pub(in crate::source) fn open(path: &Path) -> Result<BufReader<Box<dyn Read + Send>>> {
-    let named = |what: &str, error: std::io::Error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound => icecap_table::ErrorKind::NotFound,
-            std::io::ErrorKind::PermissionDenied => icecap_table::ErrorKind::Denied,
-            _ => icecap_table::ErrorKind::Unavailable,
-        };
-        Error::new(kind, format!("{what}: {error}")).with("file", path.display().to_string())
-    };
-    let file = File::open(path).map_err(|error| named("the file cannot be opened", error))?;
-    let compression = match path.extension().is_some_and(|extension| extension == "gz") {
-        true => FileCompressionType::GZIP,
-        false => FileCompressionType::UNCOMPRESSED,
-    };
-    let bytes = compression.convert_read(file).map_err(crate::plan::from_datafusion)?;
-    let mut bytes = BufReader::with_capacity(CHUNK_BYTES, bytes);
-    let start = bytes.fill_buf().map_err(|error| named("the file cannot be read", error))?;
-    if start.starts_with(b"\xEF\xBB\xBF") {
-        bytes.consume(3);
-    }
-    Ok(bytes)
-}
 
 /// Records as text columns, every field as it is written; an empty field is the empty string.
 pub(super) struct TextReader {
@@ -58,7 +30,7 @@ pub(super) struct TextReader {
 impl TextReader {
     /// Reads the fields `projection` of records of `columns` fields.
     pub(super) fn open(
-        path: &Path,
+        file: FileAt<'_>,
         options: &CsvOptions,
         columns: usize,
         projection: Vec<usize>,
@@ -73,16 +45,14 @@ impl TextReader {
             .with_batch_size(batch_rows)
             .with_projection(projection)
             .build_decoder();
-        Ok(Self { bytes: open(path)?, decoder, file: path.display().to_string(), done: false })
+        Ok(Self { bytes: file.open()?, decoder, file: file.name().to_owned(), done: false })
     }
 
     /// The next batch; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<RecordBatch>> {
         let mut taken = 0;
         while !self.done {
-            let chunk = self.bytes.fill_buf().map_err(|error| {
-                Error::corrupt(format!("the file cannot be read: {error}")).with("file", self.file.clone())
-            })?;
+            let chunk = self.bytes.fill_buf().map_err(|error| unreadable(&error, &self.file))?;
             let ended = chunk.is_empty();
             let consumed = self.decoder.decode(chunk).map_err(|error| malformed(&error, &self.file))?;
             self.bytes.consume(consumed);
@@ -129,7 +99,7 @@ impl CsvReader {
     /// # Errors
     /// As opening the file.
     pub(in crate::source) fn open(
-        path: &Path,
+        file: FileAt<'_>,
         options: &CsvOptions,
         width: usize,
         projection: &[usize],
@@ -139,7 +109,7 @@ impl CsvReader {
         // The decoder must give a column to count rows by.
         let count_only = projection.is_empty();
         let fields = if count_only { vec![0] } else { projection.to_vec() };
-        let text = TextReader::open(path, options, width, fields, batch_rows)?;
+        let text = TextReader::open(file, options, width, fields, batch_rows)?;
         let sample = match options.sample_rows {
             Some(rows) => format!("the first {rows} rows"),
             None => "all rows".to_owned(),
@@ -148,7 +118,7 @@ impl CsvReader {
             text,
             schema,
             null: options.null.clone(),
-            file: path.display().to_string(),
+            file: file.name().to_owned(),
             lines: usize::from(options.header),
             sample,
             count_only,

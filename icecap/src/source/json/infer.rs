@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema};
+use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 use serde_json::{Map, Value};
 
 use super::JsonOptions;
 use super::read::Lines;
+use crate::source::bytes::FileAt;
 use crate::source::files::Listed;
 
 /// No sample has more fields, at any depth: objects with keys that are data would fill the memory.
@@ -95,11 +97,11 @@ impl Seen {
 }
 
 /// The schema of files that are read as one.
-pub(super) fn schema(options: &JsonOptions, files: &[Listed]) -> Result<ArrowSchema> {
+pub(super) fn schema(options: &JsonOptions, storage: &Storage, files: &[Listed]) -> Result<ArrowSchema> {
     let mut members = Members::default();
     let mut count = 0;
     for file in files {
-        let mut lines = Lines::open(&file.path)?;
+        let mut lines = Lines::open(FileAt::listed(storage, file))?;
         for _ in 0..options.sample_rows.unwrap_or(usize::MAX) {
             let Some((_, object)) = lines.next()? else { break };
             members.look(&object, &mut count);

@@ -1,7 +1,6 @@
 //! Decoding: lines to objects to typed columns, in order, on a blocking thread.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
@@ -10,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::JsonOptions;
 use super::column::{Misfit, column};
-use crate::source::csv::open;
+use crate::source::bytes::{FileAt, unreadable};
 
 /// No line is longer.
 const MAX_LINE_BYTES: u64 = 64 << 20;
@@ -26,8 +25,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        Ok(Self { bytes: open(path)?, file: path.display().to_string(), buffer: Vec::new(), line: 0 })
+    pub(super) fn open(file: FileAt<'_>) -> Result<Self> {
+        Ok(Self { bytes: file.open()?, file: file.name().to_owned(), buffer: Vec::new(), line: 0 })
     }
 
     /// The next object and its line's length; `None` at the end. Lines with nothing on them are no rows.
@@ -35,9 +34,7 @@ impl Lines {
         loop {
             self.buffer.clear();
             let read = self.bytes.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut self.buffer);
-            let length = read.map_err(|error| {
-                Error::corrupt(format!("the file cannot be read: {error}")).with("file", self.file.clone())
-            })?;
+            let length = read.map_err(|error| unreadable(&error, &self.file))?;
             if length == 0 {
                 return Ok(None);
             }
@@ -86,7 +83,7 @@ impl JsonReader {
     /// # Errors
     /// As opening the file.
     pub(in crate::source) fn open(
-        path: &Path,
+        file: FileAt<'_>,
         options: &JsonOptions,
         full: &ArrowSchema,
         schema: SchemaRef,
@@ -98,7 +95,7 @@ impl JsonReader {
             Some(rows) => format!("the first {rows} rows"),
             None => "all rows".to_owned(),
         };
-        Ok(Self { lines: Lines::open(path)?, schema, known, batch_rows, found, failed: None })
+        Ok(Self { lines: Lines::open(file)?, schema, known, batch_rows, found, failed: None })
     }
 
     /// The next batch; `None` at the end.
