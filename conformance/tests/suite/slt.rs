@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use icecap_conformance::reader::source_folder;
 use icecap_conformance::slt::{run_file_by_processes, run_file_on, run_file_on_s3};
-use icecap_conformance::stack::{LambdaService, Warehouse, writer_binary};
+use icecap_conformance::stack::{LambdaService, S3Server, Warehouse, writer_binary};
 
 macro_rules! files {
     ($($name:ident),* $(,)?) => {
@@ -61,6 +61,30 @@ fn run_in_tasks(name: &str, tasks: &str) {
 
 fn run_on_s3(name: &str) {
     run_file_on_s3(name, Warehouse::on_s3().unwrap()).unwrap();
+}
+
+#[test]
+fn on_s3_in_children() {
+    for name in ["ctas", "insert"] {
+        let warehouse = Warehouse::on_s3().unwrap().with(&["--writers", "2", "--tasks", "8"], &[]);
+        run_file_on_s3(name, warehouse).unwrap();
+    }
+}
+
+#[test]
+fn on_s3_in_a_function() {
+    for name in ["ctas", "insert"] {
+        let warehouse = Warehouse::on_s3().unwrap();
+        let endpoint = warehouse.s3().unwrap().0.endpoint();
+        let variables = S3Server::environment(&endpoint).into_iter();
+        let variables: Vec<String> =
+            variables.map(|(name, value)| format!("--variable={name}={value}")).collect();
+        let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
+        let service = LambdaService::start("writer", &writer_binary().unwrap(), &variables).unwrap();
+        let options = ["--writers", "lambda:writer", "--tasks", "8"];
+        let warehouse = warehouse.with(&options, &[("AWS_ENDPOINT_URL_LAMBDA", &service.url)]);
+        run_file_on_s3(name, warehouse).unwrap();
+    }
 }
 
 fn run_in_children(name: &str) {
