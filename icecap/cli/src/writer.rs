@@ -2,7 +2,6 @@
 
 use icecap::dispatch::local_pool::serve_stdio;
 use icecap::worker::{HostSettings, WorkerHost};
-use icecap_table::storage::Storage;
 
 use crate::args::WriterCommand;
 use crate::failure::Failure;
@@ -16,7 +15,7 @@ pub(crate) fn run(command: &WriterCommand) -> Result<(), Failure> {
     let threads = command.threads.map(usize::from);
     let runtime = runtime(threads)?;
     let settings = HostSettings { threads: threads.unwrap_or(1), memory_bytes: None };
-    let host = WorkerHost::new(Storage::local(), settings);
+    let host = WorkerHost::of_a_process(settings);
     let outcome = runtime.block_on(serve_stdio(host));
     // Whatever is still at work works for nobody.
     runtime.shutdown_background();

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use icecap::worker::{HostSettings, ReplyEvent, RequestEvent, WorkerHost};
 use icecap_table::clock::{Clock, SystemClock};
-use icecap_table::storage::Storage;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 /// What is kept of the function's time to clear away and answer.
@@ -22,7 +21,7 @@ async fn main() -> Result<(), Error> {
     let memory_mb: Option<u64> =
         std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok().and_then(|text| text.parse().ok());
     let memory_bytes = memory_mb.map(|mb| (mb << 20) / 100 * MEMORY_PERCENT);
-    let host = WorkerHost::new(Storage::local(), HostSettings { threads, memory_bytes });
+    let host = WorkerHost::of_a_process(HostSettings { threads, memory_bytes });
     run(service_fn(move |event: LambdaEvent<RequestEvent>| {
         let host = host.clone();
         async move {

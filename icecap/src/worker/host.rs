@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use icecap_table::clock::{IdSource, SystemIds};
+use icecap_commit_service::store;
+use icecap_table::clock::{IdSource, SystemClock, SystemIds};
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
@@ -47,6 +48,11 @@ struct Limits {
 }
 
 impl WorkerHost {
+    /// A host that reaches what a process of its own reaches: the local disk, and S3 by AWS's chain.
+    pub fn of_a_process(settings: HostSettings) -> Self {
+        Self::new(store::storage(Arc::new(SystemClock), Arc::new(SystemIds)), settings)
+    }
+
     /// A host whose tasks read and write through `storage`.
     pub fn new(storage: Storage, settings: HostSettings) -> Self {
         Self(Arc::new(Parts {

@@ -96,10 +96,10 @@ impl Instance {
         ] {
             command.env(name, value);
         }
-        command.envs(settings.variables.iter().map(|(name, value)| (name, value)));
         if std::env::var_os("AWS_REGION").is_none() {
             command.env("AWS_REGION", super::function::REGION);
         }
+        command.envs(settings.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A Ctrl-C at the terminal is the service's to judge.
         command.process_group(0).kill_on_drop(true);
