@@ -246,7 +246,7 @@ pub fn store_error(what: &str, location: &str, error: object_store::Error) -> Er
     if let Some(told) = told(&error) {
         let mut known = Error::new(told.kind(), format!("cannot {what}: {}", told.message()));
         for (key, value) in told.context() {
-            known = known.with(key, value.clone());
+            known = known.with(key.clone(), value.clone());
         }
         if let Some(after) = told.retry_after() {
             known = known.with_retry_after(after);
