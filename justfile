@@ -32,3 +32,15 @@ flights:
 dist:
     . scripts/env; cargo build --locked --profile dist --package icecap-cli
     . scripts/env; ls -l "$CARGO_TARGET_DIR/dist/icecap"
+
+# All workloads beside DuckDB and PyIceberg, on a quiet machine; ARGS are those of `bench run`
+bench *args:
+    scripts/setup-readers
+    . scripts/env; cargo build --locked --release --package icecap-cli --package icecap-bench
+    . scripts/env; "$CARGO_TARGET_DIR/release/bench" run --out bench/results/latest.json {{ args }} | tee bench/results/latest.txt
+
+# Where the processor's time goes in workloads; ARGS are those of `bench profile`
+bench-profile +args:
+    scripts/setup-profiler
+    . scripts/env; cargo build --locked --release --package icecap-cli --package icecap-bench
+    . scripts/env; "$CARGO_TARGET_DIR/release/bench" profile --out bench/results/profiles {{ args }}

@@ -6,13 +6,13 @@ import time
 
 import duckdb
 
+from quote import quote
 from sync import sync_tree
 
 threads, source, folder = sys.argv[1:4]
 started = time.perf_counter()
 connection = duckdb.connect()
 connection.execute(f"SET threads = {int(threads)}")
-quote = lambda text: "'" + text.replace("'", "''") + "'"
 connection.execute(
     f"COPY (SELECT * FROM read_parquet({quote(source)})) TO {quote(folder + '/lineitem.parquet')} "
     "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3)"

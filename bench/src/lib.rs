@@ -8,6 +8,7 @@
 pub mod data;
 pub mod machine;
 pub mod measure;
+pub mod profile;
 pub mod report;
 pub mod stats;
 pub mod workload;

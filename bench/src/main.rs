@@ -1,4 +1,4 @@
-//! The bench's command: `bench run`, `bench data`.
+//! The bench's command: `bench run`, `bench profile`, `bench data`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use icecap_bench::data::{self, Table};
 use icecap_bench::machine::{Machine, commit_id};
-use icecap_bench::workload::{self, Peer, Plan, Workload};
+use icecap_bench::workload::{self, Peer, Plan, Profiler, Workload};
 use icecap_bench::{BenchError, Result, measure, report};
 use serde_json::{Value, json};
 
@@ -22,6 +22,8 @@ struct Cli {
 enum Commands {
     /// Runs workloads; prints the figures and writes them as JSON
     Run(RunArgs),
+    /// Records where the processor's time goes in Icecap's part of workloads; writes a text for each
+    Profile(ProfileArgs),
     /// Makes TPC-H tables as Parquet files and prints their paths
     Data(DataArgs),
     #[command(name = measure::SUBCOMMAND, hide = true)]
@@ -38,39 +40,70 @@ struct RunArgs {
     /// What to measure; repeatable; by default everything
     #[arg(long, value_enum)]
     workload: Vec<Workload>,
-    /// TPC-H's scale factor: 1 is 6 million rows of lineitem
-    #[arg(long, default_value_t = 1.0)]
-    scale: f64,
     /// Runs of each engine
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     repeats: u16,
-    /// INSERTs of the inserts workload
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
-    inserts: u16,
-    /// Icecap's --memory in the ctas workload
-    #[arg(long, default_value = "512MB")]
-    memory: String,
-    /// Threads of every engine; by default one for each core
-    #[arg(long)]
-    threads: Option<usize>,
-    /// Engines beside Icecap in the ctas workload; repeatable; by default all
+    /// Engines beside Icecap; repeatable; by default all
     #[arg(long, value_enum)]
     peer: Vec<Peer>,
     /// Measures Icecap alone
     #[arg(long, conflicts_with = "peer")]
     no_peers: bool,
-    /// The icecap binary; by default the one beside this
-    #[arg(long)]
-    icecap: Option<PathBuf>,
     /// The Python with the peers; by default that of scripts/setup-readers
     #[arg(long)]
     python: Option<PathBuf>,
-    /// Where the runs write: the disk that is measured; by default the system's temporary folder
-    #[arg(long)]
-    scratch: Option<PathBuf>,
     /// Where the JSON goes
     #[arg(long)]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct ProfileArgs {
+    /// What to look into
+    #[arg(value_enum, required = true)]
+    workload: Vec<Workload>,
+    /// Runs whose samples are added up
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    repeats: u16,
+    /// Samples a second and core
+    #[arg(long, default_value_t = 499, value_parser = clap::value_parser!(u32).range(1..))]
+    frequency: u32,
+    /// The folder of the texts, WORKLOAD.txt each; by default they are only printed
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// What a run and a profile have in common.
+#[derive(Debug, Args)]
+struct CommonArgs {
+    /// TPC-H's scale factor: 1 is 6 million rows of lineitem
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// INSERTs of the inserts workload
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
+    inserts: u16,
+    /// INSERTs of the steady workload; fewer than 41 have no first and last 20
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(41..))]
+    steady_inserts: u16,
+    /// Partitions of the partitions5000 workload
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
+    partitions: u16,
+    /// Icecap's --memory, but for partitions5000, which has its own
+    #[arg(long, default_value = "512MB")]
+    memory: String,
+    /// Threads of every engine; by default one for each core
+    #[arg(long)]
+    threads: Option<usize>,
+    /// The icecap binary; by default the one beside this
+    #[arg(long)]
+    icecap: Option<PathBuf>,
+    /// Where the runs write: the disk that is measured; by default the system's temporary folder
+    #[arg(long)]
+    scratch: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +119,7 @@ struct DataArgs {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Commands::Run(args) => run(&args),
+        Commands::Profile(args) => profile(&args),
         Commands::Data(args) => make_data(&args),
         Commands::Measure { usage_file, program, args } => {
             return match measure::child(&usage_file, &program, &args) {
@@ -103,70 +137,116 @@ fn fail(error: &BenchError) -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> Result<()> {
-    let scratch = match &args.scratch {
-        Some(folder) => {
-            std::fs::create_dir_all(folder)?;
-            tempfile::tempdir_in(folder)?
-        }
-        None => tempfile::tempdir()?,
-    };
-    let plan = plan(args, scratch.path())?;
+    let scratch = scratch(&args.common)?;
+    let plan = plan_of_run(args, scratch.path())?;
     let everything = Workload::value_variants().to_vec();
     let workloads = if args.workload.is_empty() { everything } else { args.workload.clone() };
-    let mut series = Vec::new();
+    let (mut series, mut failures) = (Vec::new(), Vec::new());
     for one in workloads {
-        eprintln!("bench: {one:?}");
-        series.extend(workload::run(one, &plan)?);
+        eprintln!("bench: {}", one.name());
+        // What the other workloads measured is not lost.
+        match workload::run(one, &plan) {
+            Ok(more) => series.extend(more),
+            Err(error) => failures.push(format!("{}: {error}", one.name())),
+        }
     }
     let commit = commit_id(Path::new(env!("CARGO_MANIFEST_DIR")));
     let machine = Machine::here();
     let report = report::json(&series, &plan, &machine, &commit, &versions(&plan));
-    println!(
-        "commit {commit}\n{} x {}, {:.1} GB, kernel {}",
-        machine.cores,
-        machine.cpu,
-        machine.memory_bytes as f64 / 1e9,
-        machine.kernel
-    );
+    println!("{}", heading(&machine, &commit));
     print!("{}", report::table(&series, &plan));
     if let Some(path) = &args.out {
         std::fs::write(path, format!("{report:#}\n"))?;
     }
+    if failures.is_empty() { Ok(()) } else { Err(BenchError(failures.join("\nbench: "))) }
+}
+
+fn profile(args: &ProfileArgs) -> Result<()> {
+    let scratch = scratch(&args.common)?;
+    let mut plan = plan(&args.common, scratch.path(), args.repeats)?;
+    let commit = commit_id(Path::new(env!("CARGO_MANIFEST_DIR")));
+    for one in &args.workload {
+        eprintln!("bench: {}", one.name());
+        let folder = scratch.path().join(format!("profile-{}", one.name()));
+        let profiler = Profiler { perf: "perf".into(), folder, frequency: args.frequency };
+        plan.profiler = Some(profiler.clone());
+        workload::run(*one, &plan)?;
+        let text = format!(
+            "{}: where the processor's time goes in Icecap\n{}\nscale {}, {} runs, {}\n{}",
+            one.name(),
+            heading(&Machine::here(), &commit),
+            plan.scale,
+            plan.repeats,
+            versions(&plan)["icecap"].as_str().unwrap_or_default(),
+            profiler.profile()?.text(),
+        );
+        println!("{text}");
+        if let Some(folder) = &args.out {
+            std::fs::create_dir_all(folder)?;
+            std::fs::write(folder.join(format!("{}.txt", one.name())), text)?;
+        }
+    }
     Ok(())
 }
 
-fn plan(args: &RunArgs, scratch: &Path) -> Result<Plan> {
-    let bench = std::env::current_exe()?;
-    let icecap = args.icecap.clone().unwrap_or_else(|| bench.with_file_name("icecap"));
-    let peers = match (args.no_peers, args.peer.is_empty()) {
+fn heading(machine: &Machine, commit: &str) -> String {
+    let memory = machine.memory_bytes as f64 / 1e9;
+    format!("commit {commit}\n{} x {}, {memory:.1} GB, kernel {}", machine.cores, machine.cpu, machine.kernel)
+}
+
+fn scratch(args: &CommonArgs) -> Result<tempfile::TempDir> {
+    match &args.scratch {
+        Some(folder) => {
+            std::fs::create_dir_all(folder)?;
+            Ok(tempfile::tempdir_in(folder)?)
+        }
+        None => Ok(tempfile::tempdir()?),
+    }
+}
+
+fn plan_of_run(args: &RunArgs, scratch: &Path) -> Result<Plan> {
+    let mut plan = plan(&args.common, scratch, args.repeats)?;
+    plan.peers = match (args.no_peers, args.peer.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => Peer::value_variants().to_vec(),
         (false, false) => args.peer.clone(),
     };
-    let python =
-        args.python.clone().map_or_else(|| Ok(cache()?.join("py/bin/python")), Ok::<_, BenchError>)?;
-    for (what, path, needed) in [
-        ("the icecap binary (build it, or give --icecap)", &icecap, true),
-        ("the peers' Python (run scripts/setup-readers, or give --no-peers)", &python, !peers.is_empty()),
-    ] {
-        if needed && !path.exists() {
-            return Err(BenchError(format!("{what} is not at {}", path.display())));
-        }
+    if let Some(python) = &args.python {
+        plan.python.clone_from(python);
     }
+    if !plan.peers.is_empty() {
+        must_exist("the peers' Python (run scripts/setup-readers, or give --no-peers)", &plan.python)?;
+    }
+    Ok(plan)
+}
+
+/// A plan without peers.
+fn plan(args: &CommonArgs, scratch: &Path, repeats: u16) -> Result<Plan> {
+    let bench = std::env::current_exe()?;
+    let icecap = args.icecap.clone().unwrap_or_else(|| bench.with_file_name("icecap"));
+    must_exist("the icecap binary (build it, or give --icecap)", &icecap)?;
+    let cache = cache()?;
     Ok(Plan {
         bench,
         icecap,
-        python,
+        python: cache.join("py/bin/python"),
         scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("peers"),
-        cache: cache()?,
+        cache,
         scratch: scratch.to_owned(),
         scale: args.scale,
-        repeats: args.repeats.into(),
+        repeats: repeats.into(),
         inserts: args.inserts.into(),
+        steady_inserts: args.steady_inserts.into(),
+        partitions: args.partitions.into(),
         memory: args.memory.clone(),
         threads: args.threads.unwrap_or_else(|| Machine::here().cores),
-        peers,
+        peers: Vec::new(),
+        profiler: None,
     })
+}
+
+fn must_exist(what: &str, path: &Path) -> Result<()> {
+    if path.exists() { Ok(()) } else { Err(BenchError(format!("{what} is not at {}", path.display()))) }
 }
 
 fn make_data(args: &DataArgs) -> Result<()> {

@@ -1,10 +1,14 @@
-//! A whole run of the bench on a stand-in for `icecap`: a script that says what the command would say.
+//! Whole runs of the bench: on a stand-in for `icecap`, a script that says what the command would say, and with the
+//! real engines on little data.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -86,4 +90,97 @@ fn a_binary_that_is_not_there_is_named() {
         String::from_utf8(output.stderr).unwrap(),
         "bench: the icecap binary (build it, or give --icecap) is not at /nowhere/icecap\n"
     );
+}
+
+/// The real binary, which a build of the workspace leaves beside the bench's.
+fn icecap() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("icecap");
+    assert!(path.is_file(), "{} is not there: cargo build --profile ci -p icecap-cli", path.display());
+    path
+}
+
+fn bench(icecap: &Path, folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bench"))
+        .arg("run")
+        .args(["--scale", "0.002", "--repeats", "1", "--peer", "duckdb", "--threads", "2"])
+        .args(["--inserts", "3", "--steady-inserts", "41", "--partitions", "20"])
+        .args(args)
+        .args([OsStr::new("--icecap"), icecap.as_os_str(), OsStr::new("--scratch"), folder.as_os_str()])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn every_workload_runs_with_the_real_engines() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.json");
+    let output = bench(&icecap(), folder.path(), &["--out", out.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let report: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+    let runs: BTreeMap<String, Value> = (report["series"].as_array().unwrap().iter())
+        .map(|series| {
+            let name = |key: &str| series[key].as_str().unwrap();
+            (format!("{} {}", name("workload"), name("engine")), series["runs"][0].clone())
+        })
+        .collect();
+    let names: Vec<&str> = runs.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "ctas duckdb",
+            "ctas icecap",
+            "filter duckdb",
+            "filter icecap",
+            "inserts icecap",
+            "inserts yardstick",
+            "partitioned duckdb",
+            "partitioned icecap",
+            "partitions5000 icecap-1GB",
+            "partitions5000 icecap-512MB",
+            "q1 duckdb",
+            "q1 icecap",
+            "q6 duckdb",
+            "q6 icecap",
+            "skew icecap",
+            "skew icecap-even",
+            "start icecap",
+            "steady icecap",
+        ]
+    );
+    for (name, partitions) in [
+        // No line of so few was shipped on the one day of the last month.
+        ("partitioned icecap", 83),
+        ("partitions5000 icecap-1GB", 20),
+        ("partitions5000 icecap-512MB", 20),
+        ("skew icecap", 9),
+        ("skew icecap-even", 9),
+    ] {
+        assert_eq!(runs[name]["partitions"], partitions, "{name}");
+        assert_eq!(runs[name]["data_files"], partitions, "{name}");
+        assert_eq!(runs[name]["snapshots"], 1, "{name}");
+    }
+    assert_eq!(runs["steady icecap"]["statement_seconds"].as_array().unwrap().len(), 41);
+    // Each aim needs its figures; whether it is met is no question at this scale.
+    assert_eq!(report["aims"].as_array().unwrap().len(), 20, "{:#}", report["aims"]);
+}
+
+#[test]
+fn unequal_answers_are_not_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let liar = folder.path().join("icecap");
+    let script = format!(
+        "#!/bin/sh\nfor last; do :; done\ncase \"$last\" in\n\
+         SELECT*) echo '{{\"revenue\":\"1.0000\"}}' ;;\n*) exec {} \"$@\" ;;\nesac\n",
+        icecap().display()
+    );
+    fs::write(&liar, script).unwrap();
+    fs::set_permissions(&liar, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = bench(&liar, folder.path(), &["--workload", "start", "--workload", "q6"]);
+    assert!(!output.status.success());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("bench: q6: duckdb: row 0, column 0: "), "{stderr}");
+    assert!(stderr.contains("beside \"1.0000\""), "{stderr}");
+    // What was measured before is told all the same.
+    assert!(String::from_utf8(output.stdout).unwrap().contains("start: 1 runs"));
 }

@@ -1,11 +1,12 @@
 //! Process start to the first committed one-row INSERT, on a warm disk.
 
-use super::{Plan, Run, Series, told_seconds};
+use super::plan::told_seconds;
+use super::{Plan, Run, Series};
 use crate::Result;
 
 pub(super) fn run(plan: &Plan) -> Result<Vec<Series>> {
     let warehouse = plan.fresh("start");
-    plan.icecap(&warehouse, &["-e", "CREATE TABLE t (id bigint, name string)"])?;
+    plan.prepare(&warehouse, &["-e", "CREATE TABLE t (id bigint, name string)"])?;
     let insert = || plan.icecap(&warehouse, &["-e", "INSERT INTO t VALUES (1, 'one')"]);
     // The first run reads the binary from the disk.
     insert()?;

@@ -1,0 +1,5 @@
+"""Text as a literal of SQL."""
+
+
+def quote(text):
+    return "'" + text.replace("'", "''") + "'"
