@@ -24,6 +24,11 @@ conformance filter="":
     . scripts/env; cargo build --profile ci --package icecap-cli
     . scripts/env; cargo test --profile ci --package icecap-conformance -- {{ filter }}
 
+# COUNT random INSERT and CTAS statements, parted and plain (60 are in every test run)
+random-statements count="500" seed="1000":
+    . scripts/env; ICECAP_RANDOM_STATEMENTS={{ count }} ICECAP_RANDOM_SEED={{ seed }} \
+        cargo test --profile ci --package icecap --lib stage::tests::random
+
 # The flights example
 flights:
     examples/flights/run

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use datafusion::execution::TaskContext;
 use icecap_table::Result;
 
+pub(crate) use in_process::lost;
 pub use in_process::{InProcess, InProcessSettings};
 
 use crate::engine::Cancel;
@@ -32,4 +33,10 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
 
     /// A context to run a query's plan here, under the same limits.
     fn task_context(&self) -> Arc<TaskContext>;
+
+    /// Whether an attempt certainly does nothing more once [`run`](Self::run) has failed or was dropped. Only
+    /// then may files that it left behind be deleted.
+    fn ends_with_call(&self) -> bool {
+        false
+    }
 }

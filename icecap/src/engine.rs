@@ -41,8 +41,11 @@ pub use settings::EngineSettings;
 pub use summary::{DoneSummary, WriteSummary};
 pub use verify::{METADATA_SUFFIX, VerifyReport};
 
+use self::settings::Tier;
 use crate::dispatch::{Executor, InProcess, InProcessSettings};
+use crate::exchange::EXCHANGE_FOLDER;
 use crate::source::SourcePolicy;
+use crate::stage::{RetryPolicy, StageRunner};
 use crate::{Error, Result};
 
 /// The namespace of an unqualified name.
@@ -54,6 +57,7 @@ pub struct Engine {
     parts: Arc<Parts>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) settings: EngineSettings,
     pub(crate) warehouse: String,
@@ -63,6 +67,8 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<dyn TableCatalog>,
     pub(crate) commit: Arc<dyn CommitClient>,
     pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) runner: StageRunner,
+    pub(crate) tier: Tier,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) planner: SessionState,
@@ -121,6 +127,7 @@ impl Engine {
         let Components { settings, warehouse, catalog_name, policy, storage, catalog, commit, clock, ids } =
             components;
         let threads = settings.threads()?;
+        let tier = settings.tier()?;
         let progress = Progress::default();
         let sources = SourcePolicy { allow_read: settings.allow_read.clone() };
         let executor = InProcess::new(
@@ -133,7 +140,16 @@ impl Engine {
                 progress: progress.clone(),
             },
         )?;
-        let planner = executor.planner_state();
+        let mut planner = executor.planner_state();
+        if tier.is_distributed() {
+            // A plan of one partition has no place where it could be parted.
+            planner.config_mut().options_mut().execution.target_partitions = threads.max(2);
+        }
+        let executor: Arc<dyn Executor> = Arc::new(executor);
+        // What failed in this process does not pass by waiting.
+        let retry = if tier.is_distributed() { RetryPolicy::default() } else { RetryPolicy::once() };
+        let runner =
+            StageRunner::new(Arc::clone(&executor), storage.clone(), Arc::clone(&ids), tier.slots, retry);
         Ok(Self {
             parts: Arc::new(Parts {
                 settings,
@@ -143,7 +159,9 @@ impl Engine {
                 storage,
                 catalog,
                 commit,
-                executor: Arc::new(executor),
+                executor,
+                runner,
+                tier,
                 clock,
                 ids,
                 planner,
@@ -151,6 +169,23 @@ impl Engine {
                 progress,
             }),
         })
+    }
+
+    /// The same engine with another executor for its writes, made of the one that it has.
+    #[must_use]
+    pub fn with_executor(&self, make: impl FnOnce(Arc<dyn Executor>) -> Arc<dyn Executor>) -> Self {
+        let mut parts = self.parts.as_ref().clone();
+        parts.executor = make(parts.executor);
+        parts.runner = parts.runner.with_executor(Arc::clone(&parts.executor));
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// The same engine with another way to try tasks again.
+    #[must_use]
+    pub fn with_retry(&self, policy: RetryPolicy) -> Self {
+        let mut parts = self.parts.as_ref().clone();
+        parts.runner = parts.runner.with_policy(policy);
+        Self { parts: Arc::new(parts) }
     }
 
     /// How far the running statement is; where several run at once, the one that began last.
@@ -161,6 +196,13 @@ impl Engine {
     /// A session: its statements run one after another, numbered from 0 for their idempotency ids.
     pub fn session(&self) -> Session {
         Session::new(Arc::clone(&self.parts))
+    }
+}
+
+impl Parts {
+    /// The folder of exchange objects.
+    pub(crate) fn exchange_folder(&self) -> String {
+        format!("{}/{EXCHANGE_FOLDER}", self.warehouse)
     }
 }
 

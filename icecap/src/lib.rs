@@ -7,10 +7,12 @@
 pub mod arrow_schema;
 pub mod dispatch;
 pub mod engine;
+pub mod exchange;
 pub mod plan;
 pub mod scan;
 pub mod source;
 pub mod sql;
+pub mod stage;
 pub mod write;
 
 pub use icecap_table::{Error, ErrorKind, Result};

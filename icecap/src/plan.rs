@@ -5,12 +5,14 @@
 
 pub mod codec;
 pub mod error;
+pub mod report;
 pub mod session;
 pub mod task;
 
 pub use codec::IcecapCodec;
 pub use error::{from_datafusion, to_datafusion};
+pub use report::TaskReport;
 pub use session::session_config;
-pub use task::{TaskReport, WriteTask};
+pub use task::{TaskOutput, WriteTask};
 
 pub use crate::source::SourcePolicy;

@@ -22,6 +22,7 @@ mod nan;
 mod parallel;
 mod parquet_schema;
 mod partition;
+mod route;
 mod slots;
 mod spill;
 mod target;
@@ -32,7 +33,9 @@ mod writer;
 
 pub use exec::{IcebergWriteExec, KIND_DATA};
 pub(crate) use partition::human::human;
+pub(crate) use route::{PARTITION_FUNCTION, PartitionOf, by_partition};
 pub use target::{WRITE_TARGET_VERSION, WriteTarget, is_staged_by};
+pub(crate) use upload::{PartBuffer, Upload};
 
 #[cfg(test)]
 mod tests;

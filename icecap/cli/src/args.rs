@@ -158,6 +158,11 @@ struct SqlArgs {
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
+    /// Parts every write into exactly so many tasks, however small it is: for tests
+    #[arg(long, value_name = "N", env = "ICECAP_TASKS", hide = true,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    tasks: Option<u16>,
+
     /// Where queries that outgrow their memory spill
     #[arg(long, value_name = "DIR", env = "ICECAP_TEMP_DIR", hide_env = true)]
     temp_dir: Option<PathBuf>,
@@ -228,6 +233,8 @@ pub struct SqlCommand {
     pub memory_bytes: Option<u64>,
     /// `--threads`.
     pub threads: Option<usize>,
+    /// `--tasks`.
+    pub tasks: Option<usize>,
     /// `--temp-dir`.
     pub temp_dir: Option<PathBuf>,
     /// `--timeout`.
@@ -311,6 +318,7 @@ impl SqlArgs {
             token: self.id,
             memory_bytes: self.memory,
             threads: self.threads.map(usize::from),
+            tasks: self.tasks.map(usize::from),
             temp_dir: self.temp_dir,
             timeout: self.timeout,
             allow_location: several(matches, "allow_location", self.allow_location),

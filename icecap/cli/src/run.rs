@@ -179,6 +179,8 @@ fn settings(command: &SqlCommand) -> EngineSettings {
         allow_location: command.allow_location.clone(),
         allow_read: command.allow_read.clone(),
         token: command.token.clone(),
+        tasks: command.tasks,
+        ..EngineSettings::default()
     }
 }
 

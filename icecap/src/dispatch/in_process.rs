@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,8 +14,10 @@ use datafusion::execution::memory_pool::{
 };
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, TaskContext};
+use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::StreamExt;
+use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
 use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
@@ -23,8 +25,11 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Executor;
 use crate::engine::{Cancel, Progress};
+use crate::exchange::{self, BYTES_READ, ExchangeReadExec};
 use crate::plan::session::{BATCH_ROWS, planner_state};
-use crate::plan::{IcecapCodec, SourcePolicy, TaskReport, WriteTask, from_datafusion, session_config};
+use crate::plan::{
+    IcecapCodec, SourcePolicy, TaskOutput, TaskReport, WriteTask, from_datafusion, session_config,
+};
 
 /// Consumers that an out-of-memory error names.
 const LARGEST_CONSUMERS: usize = 5;
@@ -50,6 +55,8 @@ pub struct InProcess {
     storage: Storage,
     state: SessionState,
     settings: InProcessSettings,
+    clock: SystemClock,
+    ids: SystemIds,
 }
 
 impl InProcess {
@@ -60,7 +67,7 @@ impl InProcess {
     pub fn new(storage: Storage, settings: InProcessSettings) -> Result<Self> {
         let runtime = runtime(settings.memory_bytes, settings.temp_dir.clone())?;
         let state = planner_state(session_config(settings.threads, BATCH_ROWS), runtime);
-        Ok(Self { storage, state, settings })
+        Ok(Self { storage, state, settings, clock: SystemClock, ids: SystemIds })
     }
 
     /// A state to plan with, of the same configuration as tasks are run with.
@@ -74,12 +81,30 @@ impl InProcess {
     }
 
     async fn attempt(&self, task: &[u8]) -> Result<TaskReport> {
+        let mut task = WriteTask::decode(task)?;
+        // What is delivered twice must not meet itself.
+        task.nonce = format!("{}{:08x}", task.nonce, self.ids.uuid().as_u128() as u32);
+        let work = self.work(&task);
+        let Some(deadline) = task.deadline_ms else { return work.await };
+        let left = u64::try_from(deadline.saturating_sub(self.clock.now_ms())).unwrap_or(0);
+        tokio::time::timeout(Duration::from_millis(left), work).await.unwrap_or_else(|_| {
+            Err(Error::exhausted("a task ran out of time: use more tasks, or raise --timeout"))
+        })
+    }
+
+    async fn work(&self, task: &WriteTask) -> Result<TaskReport> {
         let started = Instant::now();
-        let task = WriteTask::decode(task)?;
         let context = self.task_context();
         let plan = task.plan(&context, &IcecapCodec::new(self.storage.clone()))?;
         self.settings.progress.watch(&plan);
-        let staged_files = run_all(&plan, &context).await?;
+        let (staged_files, exchange) = match &task.output {
+            TaskOutput::Rows => (run_all(&plan, &context).await?, None),
+            TaskOutput::Exchange { location, .. } => {
+                let location = format!("{location}/{}.exchange", task.file_prefix());
+                let object = exchange::write_all(&plan, &context, &self.storage, location).await?;
+                (Vec::new(), Some(object))
+            }
+        };
         Ok(TaskReport {
             stage: task.stage,
             task: task.task,
@@ -88,8 +113,13 @@ impl InProcess {
             rows_written: staged_files.iter().map(|file| file.record_count).sum(),
             bytes_written: staged_files.iter().map(|file| file.file_size_bytes).sum(),
             staged_files,
+            exchange,
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             peak_memory_bytes: 0,
+            exchange_bytes_read: sum_of(&plan, &|metrics| {
+                metrics.sum_by_name(BYTES_READ).map(|sum| sum.as_usize())
+            }),
+            spilled_bytes: sum_of(&plan, &MetricsSet::spilled_bytes),
         })
     }
 }
@@ -139,7 +169,7 @@ async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> R
     Ok(by_partition.into_iter().flat_map(|(_, files)| files).collect())
 }
 
-fn lost(error: JoinError) -> Error {
+pub(crate) fn lost(error: JoinError) -> Error {
     match error.try_into_panic() {
         Ok(panic) => {
             let said = panic
@@ -164,9 +194,18 @@ fn staged_files(batch: &RecordBatch) -> Result<Vec<StagedFile>> {
         .collect()
 }
 
-/// Rows that the plan's leaves gave.
+/// The sum of a metric over a plan's nodes.
+fn sum_of(plan: &Arc<dyn ExecutionPlan>, metric: &dyn Fn(&MetricsSet) -> Option<usize>) -> u64 {
+    let own = plan.metrics().and_then(|metrics| metric(&metrics)).unwrap_or(0) as u64;
+    own + plan.children().into_iter().map(|child| sum_of(child, metric)).sum::<u64>()
+}
+
+/// Rows that the plan's sources gave; those of earlier stages were counted there.
 fn rows_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let children = plan.children();
+    if plan.is::<ExchangeReadExec>() {
+        return 0;
+    }
     if children.is_empty() {
         return plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
     }
@@ -185,6 +224,10 @@ impl Executor for InProcess {
 
     fn task_context(&self) -> Arc<TaskContext> {
         self.state.task_ctx()
+    }
+
+    fn ends_with_call(&self) -> bool {
+        true
     }
 }
 

@@ -1,23 +1,28 @@
-//! `INSERT INTO`, and the work that every statement which adds rows does: a write plan becomes a task, the task's
-//! bytes go to the executor, staged files come back.
+//! `INSERT INTO`, and the work that every statement which adds rows does: a write plan is cut into stages, their
+//! tasks' bytes go to the executor, staged files come back.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use bytes::Bytes;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use icecap_table::commit::{Change, StatementKind, TableChange};
 use icecap_table::iceberg::spec::{FormatVersion, TableMetadata};
 use icecap_table::id::WriteId;
 use icecap_table::properties::WriteSettings;
 use icecap_table::staged_file::StagedFile;
 
-use super::StatementResult;
 use super::session::Run;
 use super::write::{ActiveWrite, Intent};
-use crate::plan::{IcecapCodec, TaskReport, WriteTask};
+use super::{Parts, StatementResult};
 use crate::sql::{self, Insert};
-use crate::write::{IcebergWriteExec, WriteTarget};
+use crate::stage::{self, Job, Stage};
+use crate::write::{IcebergWriteExec, WriteTarget, by_partition};
 use crate::{Error, Result};
+
+/// From a statement's time limit to that of its tasks, so that it is the statement that tells of it.
+const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 
 /// The branch that statements write.
 pub(super) const MAIN: &str = "main";
@@ -79,10 +84,46 @@ impl Run {
         source: &LogicalPlan,
     ) -> Result<Vec<StagedFile>> {
         let root = self.write_plan(write.id, metadata, source).await?;
-        let codec = IcecapCodec::new(self.parts.storage.clone());
-        let task = WriteTask::single(write.id, write.round, root, &codec)?;
-        let report = self.parts.executor.run(Bytes::from(task.encode()), self.cancel.clone()).await?;
-        Ok(TaskReport::decode(&report)?.staged_files)
+        let parts = &self.parts;
+        let stages = self.stages(root).await?;
+        let job = Job {
+            write_id: write.id,
+            round: write.round,
+            stages,
+            exchange: parts.exchange_folder(),
+            memory_bytes: None,
+            deadline_ms: self.deadline_ms(),
+        };
+        let outcome = parts.runner.run(&job, &self.cancel).await?;
+        if outcome.left_files && parts.executor.ends_with_call() {
+            let winners = outcome.staged_files.iter().map(|file| file.path.clone()).collect();
+            *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = Some(winners);
+        }
+        Ok(outcome.staged_files)
+    }
+
+    /// The stages of a write, with an exchange by partition where that saves small files.
+    pub(super) async fn stages(&self, root: Arc<IcebergWriteExec>) -> Result<Vec<Stage>> {
+        let Parts { planner, storage, tier, .. } = self.parts.as_ref();
+        let (target, rows) = (root.target().clone(), Arc::clone(root.input()));
+        let stages = stage::cut(root, planner, storage, tier.tasks).await?;
+        let writers = stages.last().map_or(1, |stage| stage.tasks);
+        if writers == 1 {
+            return Ok(stages);
+        }
+        match by_partition(&rows, &target, writers, estimated_bytes(&rows))? {
+            Some(rows) => {
+                let root = IcebergWriteExec::new(rows, target, storage.clone())?;
+                stage::cut(Arc::new(root), planner, storage, tier.tasks).await
+            }
+            None => Ok(stages),
+        }
+    }
+
+    /// When tasks that nobody waits for any more stop by themselves: a little after the statement's own limit.
+    fn deadline_ms(&self) -> Option<i64> {
+        let limit = i64::try_from((self.parts.settings.timeout? + DEADLINE_GRACE).as_millis()).ok()?;
+        Some(self.started_ms.saturating_add(limit))
     }
 
     /// The plan that [`stage`](Self::stage) executes.
@@ -105,11 +146,24 @@ impl Run {
             stage: 0,
             task: 0,
             attempt: 0,
-            nonce: self.parts.ids.uuid().simple().to_string(),
-            memory_bytes: self.parts.settings.memory_bytes,
+            // Whoever runs an attempt puts its own here.
+            nonce: "planned".to_owned(),
+            memory_bytes: self.parts.settings.memory_bytes.map(writers_part),
         };
         Ok(Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?))
     }
+}
+
+/// What writers may hold of a statement's memory. The rest is the source's, which counts only what operators
+/// gather, and the allocator's between many small buffers.
+fn writers_part(memory_bytes: u64) -> u64 {
+    memory_bytes / 10 * 7
+}
+
+/// Bytes of a plan's rows, as far as it knows.
+fn estimated_bytes(plan: &Arc<dyn ExecutionPlan>) -> Option<u64> {
+    let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()?;
+    statistics.total_byte_size.get_value().map(|bytes| *bytes as u64)
 }
 
 /// Where a table's data files go.

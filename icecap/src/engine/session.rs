@@ -1,7 +1,8 @@
 //! A session: statements run one after another, each through the same steps.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::Instant;
@@ -64,6 +65,7 @@ impl Session {
             started: Instant::now(),
             scans: ScanLog::default(),
             started_ms: self.parts.clock.now_ms(),
+            winners: Arc::default(),
         };
         match &statement.statement {
             Statement::CreateTable(create) => run.create_table(create).await,
@@ -88,6 +90,8 @@ pub(super) struct Run {
     pub(super) scans: ScanLog,
     /// The statement's `current_timestamp`.
     pub(super) started_ms: i64,
+    /// The winners' files, where other attempts may have left some.
+    pub(super) winners: Arc<Mutex<Option<HashSet<String>>>>,
 }
 
 impl Run {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use icecap_table::location::Location;
 
+use crate::stage::TaskCount;
 use crate::{Error, Result};
 
 /// The settings of an [`Engine`](super::Engine).
@@ -29,9 +30,20 @@ pub struct EngineSettings {
     pub allow_read: Option<Vec<String>>,
     /// Runs each statement at most once: the same token gives the recorded result.
     pub token: Option<String>,
+    /// How many tasks of a write run at once; by default one.
+    pub slots: Option<usize>,
+    /// Parts every write into exactly so many tasks, however small it is: for tests.
+    #[doc(hidden)]
+    pub tasks: Option<usize>,
 }
 
 const MAX_THREADS: usize = 1024;
+/// More could not be started by one process.
+const MAX_SLOTS: usize = 10_000;
+/// Attempts at once where the number of tasks is set and nothing else.
+const SLOTS_OF_TESTS: usize = 2;
+/// Tasks of a stage for each slot, where there is work for so many: what is left at the end is shared better.
+const TASKS_PER_SLOT: usize = 4;
 
 impl EngineSettings {
     /// Settings for a warehouse, everything else by default.
@@ -48,6 +60,24 @@ impl EngineSettings {
             Some(threads) => Ok(threads),
             None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)),
         }
+    }
+
+    /// How writes are parted and run.
+    pub(crate) fn tier(&self) -> Result<Tier> {
+        let slots = match self.slots {
+            Some(slots) if !(1..=MAX_SLOTS).contains(&slots) => {
+                return Err(Error::invalid(format!("tasks at once must be from 1 to {MAX_SLOTS}")));
+            }
+            Some(slots) => slots,
+            None if self.tasks.is_some() => SLOTS_OF_TESTS,
+            None => 1,
+        };
+        let tasks = match (self.tasks, slots) {
+            (Some(tasks), _) => TaskCount::Exactly(tasks.max(1)),
+            (None, 1) => TaskCount::AtMost(1),
+            (None, slots) => TaskCount::AtMost(slots.saturating_mul(TASKS_PER_SLOT)),
+        };
+        Ok(Tier { slots, tasks })
     }
 
     /// The catalog's file and name.
@@ -82,6 +112,22 @@ impl EngineSettings {
             }
         }
         Ok((PathBuf::from(path), name))
+    }
+}
+
+/// How writes are parted and run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tier {
+    /// Attempts at once.
+    pub(crate) slots: usize,
+    /// Tasks of a stage.
+    pub(crate) tasks: TaskCount,
+}
+
+impl Tier {
+    /// Whether writes may be parted at all.
+    pub(crate) fn is_distributed(self) -> bool {
+        !matches!(self.tasks, TaskCount::AtMost(1) | TaskCount::Exactly(1))
     }
 }
 

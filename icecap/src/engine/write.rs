@@ -2,7 +2,8 @@
 //!
 //! Files are deleted only after the write is fenced: a failed call alone proves nothing.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use icecap_table::commit::{
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use super::session::Run;
 use super::{Parts, StatementResult, WriteSummary};
+use crate::write::is_staged_by;
 use crate::{Error, Result};
 
 /// How long a write without a sign of life counts as alive.
@@ -47,12 +49,15 @@ impl Run {
     /// `Cancelled` and `Exhausted` only before the swap was sent; `CommitStateUnknown` when its answer was lost.
     pub(super) async fn write<W>(
         &self,
-        intent: Intent,
+        mut intent: Intent,
         work: impl FnOnce(ActiveWrite) -> W,
     ) -> Result<StatementResult>
     where
         W: Future<Output = Result<Vec<TableChange>>>,
     {
+        if self.parts.tier.is_distributed() {
+            intent.prefixes.push(self.parts.exchange_folder());
+        }
         let (write, begun) = self.begin(&intent).await?;
         let round = match begun {
             Begun::Committed(committed) => return Ok(self.written(&committed)),
@@ -66,8 +71,29 @@ impl Run {
         };
         drop(heartbeat);
         match result {
-            Ok(committed) => Ok(self.written(&committed)),
-            Err(error) => self.clean_up(active, &intent, error).await,
+            Ok(committed) => {
+                self.delete_losers(active, &intent).await;
+                Ok(self.written(&committed))
+            }
+            Err(error) => {
+                self.delete_exchange(active).await;
+                self.clean_up(active, &intent, error).await
+            }
+        }
+    }
+
+    /// Deletes what a failed write's stages stored for one another, which no commit can name, whatever became of it.
+    async fn delete_exchange(&self, write: ActiveWrite) {
+        if self.parts.tier.is_distributed() {
+            self.parts.delete_staged(write.id, &[self.parts.exchange_folder()], &HashSet::new()).await;
+        }
+    }
+
+    /// Deletes what attempts left that did not win: the write is committed without it.
+    async fn delete_losers(&self, write: ActiveWrite, intent: &Intent) {
+        let winners = self.winners.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(winners) = winners {
+            self.parts.delete_staged(write.id, &intent.prefixes, &winners).await;
         }
     }
 
@@ -145,7 +171,7 @@ impl Run {
         match self.parts.commit.abandon(write.id, write.round).await {
             Ok(WriteState::Committed(committed)) => Ok(self.written(&committed)),
             Ok(WriteState::Fenced) => {
-                self.parts.delete_staged(write.id, &intent.prefixes).await;
+                self.parts.delete_staged(write.id, &intent.prefixes, &HashSet::new()).await;
                 Err(error)
             }
             // Still active under another round, or no answer: its files are not ours to delete.
@@ -184,15 +210,14 @@ impl Parts {
         self.clock.now_ms().saturating_add(bound)
     }
 
-    /// Deletes the files whose base names begin with the write's id. What cannot be deleted stays an orphan with a
-    /// known name.
-    async fn delete_staged(&self, write: WriteId, prefixes: &[String]) {
-        let wanted = write.to_string();
+    /// Deletes the files whose base names begin with the write's id, but for those to `keep`. What cannot be
+    /// deleted stays an orphan with a known name.
+    async fn delete_staged(&self, write: WriteId, prefixes: &[String], keep: &HashSet<String>) {
         for prefix in prefixes {
             let Ok(locations) = self.storage.list(prefix).await else { continue };
             for location in locations {
-                let base_name = location.rsplit('/').next().unwrap_or_default();
-                if base_name.starts_with(&wanted)
+                if is_staged_by(&location, write)
+                    && !keep.contains(&location)
                     && let Err(error) = self.storage.delete(&location).await
                 {
                     tracing::warn!(%location, %error, "a staged file of a failed write was left behind");

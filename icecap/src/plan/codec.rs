@@ -5,20 +5,27 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::from_proto::parse_protobuf_partitioning;
+use datafusion_proto::physical_plan::to_proto::serialize_partitioning;
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
-use datafusion_proto::protobuf::PhysicalExprNode;
+use datafusion_proto::protobuf::{
+    Partitioning as PartitioningMessage, PhysicalExprNode, Schema as SchemaMessage,
+};
 use icecap_table::Error;
 use icecap_table::storage::Storage;
 use prost::Message;
 
 use super::error::to_datafusion;
+use super::task::WriteTask;
+use crate::exchange::{ExchangeInput, ExchangeReadExec};
 use crate::scan::{IcecapScanExec, ScanMessage, full_schema};
 use crate::source::{SourceMessage, SourceScanExec};
 use crate::sql::store::{decode_udf, encode_udf};
@@ -28,11 +35,22 @@ use crate::write::{IcebergWriteExec, WriteTarget};
 #[derive(Debug, Clone)]
 pub struct IcecapCodec {
     storage: Storage,
+    task: Option<Arc<Task>>,
+}
+
+/// What a plan's nodes take from the task that carries it: the plan's bytes are the same for every attempt.
+#[derive(Debug)]
+struct Task {
+    inputs: Vec<Arc<ExchangeInput>>,
+    stage: u32,
+    task: u32,
+    attempt: u32,
+    nonce: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4")]
     node: Option<Node>,
 }
 
@@ -45,12 +63,38 @@ enum Node {
     /// A write target in its own versioned encoding; the rows are the node's only input.
     #[prost(bytes, tag = "3")]
     Write(Vec<u8>),
+    #[prost(message, tag = "4")]
+    ExchangeRead(ExchangeReadMessage),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExchangeReadMessage {
+    #[prost(uint32, tag = "1")]
+    stage: u32,
+    /// DataFusion's own encodings of the schema and the partitioning.
+    #[prost(bytes = "vec", tag = "2")]
+    schema: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    partitioning: Vec<u8>,
 }
 
 impl IcecapCodec {
     /// A codec whose decoded nodes read and write through `storage`.
     pub fn new(storage: Storage) -> Self {
-        Self { storage }
+        Self { storage, task: None }
+    }
+
+    /// A codec whose decoded nodes are those of one attempt: readers know their inputs, writers their names.
+    #[must_use]
+    pub fn for_task(mut self, task: &WriteTask) -> Self {
+        self.task = Some(Arc::new(Task {
+            inputs: task.inputs.iter().cloned().map(Arc::new).collect(),
+            stage: task.stage,
+            task: task.task,
+            attempt: task.attempt,
+            nonce: task.nonce.clone(),
+        }));
+        self
     }
 
     fn encode_expr(
@@ -64,7 +108,7 @@ impl IcecapCodec {
     fn decode_expr(
         &self,
         bytes: &[u8],
-        schema: &datafusion::arrow::datatypes::Schema,
+        schema: &Schema,
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> DfResult<Arc<dyn PhysicalExpr>> {
@@ -100,6 +144,15 @@ impl IcecapCodec {
         if let Some(write) = node.downcast_ref::<IcebergWriteExec>() {
             return Ok(Node::Write(write.target().encode().map_err(to_datafusion)?));
         }
+        if let Some(read) = node.downcast_ref::<ExchangeReadExec>() {
+            let schema = SchemaMessage::try_from(read.schema().as_ref())?;
+            let partitioning = serialize_partitioning(&read.properties().partitioning, self, converter)?;
+            return Ok(Node::ExchangeRead(ExchangeReadMessage {
+                stage: read.stage(),
+                schema: schema.encode_to_vec(),
+                partitioning: partitioning.encode_to_vec(),
+            }));
+        }
         Err(DataFusionError::NotImplemented(format!("the operator {} cannot travel in a task", node.name())))
     }
 
@@ -112,7 +165,11 @@ impl IcecapCodec {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         match (node, inputs) {
             (Node::Write(target), [rows]) => {
-                let target = WriteTarget::decode(&target).map_err(to_datafusion)?;
+                let mut target = WriteTarget::decode(&target).map_err(to_datafusion)?;
+                if let Some(task) = &self.task {
+                    (target.stage, target.task, target.attempt) = (task.stage, task.task, task.attempt);
+                    target.nonce.clone_from(&task.nonce);
+                }
                 let write = IcebergWriteExec::new(Arc::clone(rows), target, self.storage.clone())
                     .map_err(to_datafusion)?;
                 Ok(Arc::new(write))
@@ -143,8 +200,34 @@ impl IcecapCodec {
                 let scan = message.scan(table, self.storage.clone(), predicate).map_err(to_datafusion)?;
                 Ok(Arc::new(scan))
             }
+            (Node::ExchangeRead(message), []) => self.decode_read(&message, context, converter),
             _ => Err(broken("an operator with the wrong number of inputs")),
         }
+    }
+}
+
+impl IcecapCodec {
+    fn decode_read(
+        &self,
+        message: &ExchangeReadMessage,
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let schema =
+            SchemaMessage::decode(message.schema.as_slice()).map_err(|_| broken("an exchange's schema"))?;
+        let schema = Arc::new(Schema::try_from(&schema)?);
+        let partitioning = PartitioningMessage::decode(message.partitioning.as_slice())
+            .map_err(|_| broken("an exchange's partitioning"))?;
+        let decoding = PhysicalPlanDecodeContext::new(context, self);
+        let partitioning = parse_protobuf_partitioning(Some(&partitioning), &decoding, &schema, converter)?
+            .ok_or_else(|| broken("an exchange's partitioning"))?;
+        let input = self
+            .task
+            .as_ref()
+            .and_then(|task| task.inputs.iter().find(|input| input.stage == message.stage))
+            .cloned();
+        let storage = self.storage.clone();
+        Ok(Arc::new(ExchangeReadExec::new(message.stage, schema, partitioning, input, storage)))
     }
 }
 

@@ -27,8 +27,9 @@ use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
 use super::late;
-use super::message::ScanInput;
+use super::message::{FileSlice, ScanInput};
 use super::parquet::ParquetScan;
+use super::split::deal;
 use crate::arrow_schema::arrow_schema;
 use crate::plan::error::to_datafusion;
 
@@ -171,6 +172,33 @@ impl IcecapScanExec {
     pub fn with_statistics(mut self, statistics: Statistics) -> Self {
         self.statistics = Some(Arc::new(statistics));
         self
+    }
+
+    /// The same scan of one of `parts` parts: every slice is in exactly one of them, and a part holds only the
+    /// files that its slices are of. It has as many partitions.
+    ///
+    /// # Errors
+    /// `Bug` when there is no such part.
+    pub fn part(&self, part: usize, parts: usize) -> Result<Self> {
+        let own = deal(&self.input.slices, &self.input.files, parts).into_iter().nth(part);
+        let own = own.ok_or_else(|| Error::bug("a part of a scan that is not there"))?;
+        let mut files: Vec<usize> = own.iter().map(|slice| slice.file).collect();
+        files.sort_unstable();
+        files.dedup();
+        let place = |file: usize| files.binary_search(&file).unwrap_or_default();
+        let slices = own.iter().map(|slice| FileSlice { file: place(slice.file), ..slice.clone() }).collect();
+        let files = files.iter().filter_map(|file| self.input.files.get(*file).cloned()).collect();
+        let input = ScanInput { files, slices, ..self.input.as_ref().clone() };
+        Self::build(
+            Arc::new(input),
+            self.storage.clone(),
+            Arc::clone(&self.full),
+            self.columns.clone(),
+            (self.predicate.clone(), self.late),
+            self.limit,
+            self.partitions,
+            None,
+        )
     }
 
     /// What it reads.
@@ -365,7 +393,10 @@ impl ExecutionPlan for IcecapScanExec {
             .map(|filter| self.over_full(filter.filter))
             .collect::<DfResult<Vec<_>>>()?;
         let predicate = conjunction(self.predicate.iter().cloned().chain(filters));
-        let late = self.statistics.as_ref().is_some_and(|known| late::pays(&predicate, known, &self.columns));
+        let late = self
+            .statistics
+            .as_ref()
+            .is_some_and(|known| late::pays(&predicate, known, &self.full, &self.columns));
         let scan = self.rebuilt(self.columns.clone(), Some(predicate), late, self.limit)?;
         Ok(answer.with_updated_node(Arc::new(scan)))
     }

@@ -1,12 +1,14 @@
 //! Late materialisation: whether a scan decodes its predicate's columns first, and the others only where rows
 //! remain.
 //!
-//! It pays where few rows remain; where most do, choosing rows costs more than it saves. How many remain is
+//! It pays where few rows remain and what is put off outweighs the predicate's columns; else choosing rows costs more
+//! than it saves. How many remain is
 //! estimated from the table's bounds, as if values were spread evenly between them. The estimate decides on speed
 //! alone: the filter above the scan stays.
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::logical_expr::Operator;
@@ -17,19 +19,30 @@ use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
 /// The greatest share of rows, as estimated, that may remain.
 const MAX_SHARE: f64 = 0.25;
+/// What a value of variable width takes, roughly.
+const VARIABLE_WIDTH: usize = 24;
 /// What an equality leaves of a column whose bounds say nothing.
 const EQUAL_SHARE: f64 = 0.1;
 
 /// Whether decoding `columns` late pays. Columns of the predicate and of the statistics are those of the scan's
 /// full schema.
-pub(super) fn pays(predicate: &Arc<dyn PhysicalExpr>, statistics: &Statistics, columns: &[usize]) -> bool {
+pub(super) fn pays(
+    predicate: &Arc<dyn PhysicalExpr>,
+    statistics: &Statistics,
+    schema: &Schema,
+    columns: &[usize],
+) -> bool {
     let conjuncts = split_conjunction(predicate);
     if !conjuncts.iter().all(|part| cannot_fail(part)) {
         return false;
     }
     let mut read = Vec::new();
     conjuncts.iter().for_each(|part| columns_of(part, &mut read));
-    if columns.iter().all(|column| read.contains(column)) {
+    read.sort_unstable();
+    read.dedup();
+    let width = |column: &usize| schema.fields().get(*column).map_or(0, |field| width_of(field.data_type()));
+    let put_off: usize = columns.iter().filter(|column| !read.contains(column)).map(width).sum();
+    if put_off < read.iter().map(width).sum() || put_off == 0 {
         return false;
     }
     let mut bounds: Vec<Bounds> = Vec::new();
@@ -42,6 +55,15 @@ pub(super) fn pays(predicate: &Arc<dyn PhysicalExpr>, statistics: &Statistics, c
     }
     share *= bounds.iter().map(Bounds::share).product::<f64>();
     share <= MAX_SHARE
+}
+
+/// What a value takes in memory, roughly.
+fn width_of(data_type: &DataType) -> usize {
+    data_type.primitive_width().unwrap_or(match data_type {
+        DataType::Boolean => 1,
+        DataType::FixedSizeBinary(width) => usize::try_from(*width).unwrap_or(VARIABLE_WIDTH),
+        _ => VARIABLE_WIDTH,
+    })
 }
 
 /// Decoding evaluates each conjunct by itself, on rows that another one may have taken out before: only what
@@ -188,7 +210,7 @@ fn share_of(expr: &Arc<dyn PhysicalExpr>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::arrow::datatypes::Field;
     use datafusion::physical_expr::conjunction;
     use datafusion::physical_expr::expressions::{binary, col, in_list, lit};
 
@@ -221,7 +243,7 @@ mod tests {
     }
 
     fn decided(parts: Vec<Arc<dyn PhysicalExpr>>, columns: &[usize]) -> bool {
-        pays(&conjunction(parts), &statistics(), columns)
+        pays(&conjunction(parts), &statistics(), &schema(), columns)
     }
 
     #[test]
@@ -243,6 +265,12 @@ mod tests {
     fn without_another_column_there_is_nothing_to_put_off() {
         assert!(!decided(vec![day(Operator::Eq, 5)], &[0]));
         assert!(!decided(vec![day(Operator::Eq, 5)], &[]));
+        // A narrow column beside two of the predicate's.
+        let n = compared("n", Operator::Eq, ScalarValue::Int64(Some(5)));
+        assert!(!decided(
+            vec![compared("text", Operator::Eq, ScalarValue::Utf8(Some("x".into()))), n],
+            &[0, 1]
+        ));
     }
 
     #[test]

@@ -312,6 +312,8 @@ impl SourceBuilder<'_> {
 pub(crate) fn parquet_options() -> TableParquetOptions {
     let mut options = TableParquetOptions::default();
     options.global.coerce_int96 = Some("us".to_owned());
+    // A predicate's columns are decoded again for the rows that remain: keeping them costs more than that.
+    options.global.max_predicate_cache_size = Some(0);
     options
 }
 

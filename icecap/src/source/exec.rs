@@ -108,6 +108,25 @@ impl SourceScanExec {
         })
     }
 
+    /// The same scan of one of `parts` parts: every file is in exactly one of them. It has at most as many
+    /// partitions.
+    ///
+    /// # Errors
+    /// As [`try_new`](Self::try_new); `Bug` when there is no such part.
+    pub fn part(&self, part: usize, parts: usize) -> Result<Self> {
+        let own = balanced(&self.input, parts).into_iter().nth(part);
+        let own = own.ok_or_else(|| Error::bug("a part of a source that is not there"))?;
+        let files = own.iter().filter_map(|at| self.input.files.get(*at).cloned()).collect();
+        Self::try_new(
+            Arc::new(SourceInput { files, ..self.input.as_ref().clone() }),
+            self.storage.clone(),
+            self.columns.clone(),
+            self.predicate.clone(),
+            self.limit,
+            self.target_partitions,
+        )
+    }
+
     /// What it reads.
     pub fn input(&self) -> &Arc<SourceInput> {
         &self.input

@@ -20,6 +20,7 @@ use prost::Message;
 
 use super::names;
 use super::semantics::{CAST_FUNCTION, OwnCast};
+use crate::write::{PARTITION_FUNCTION, PartitionOf};
 
 /// The function's name, in plans and on the wire.
 pub const STORE_FUNCTION: &str = "icecap_store";
@@ -97,6 +98,9 @@ pub fn encode_udf(function: &ScalarUDF) -> Option<Vec<u8>> {
     if let Some(cast) = function.inner().downcast_ref::<OwnCast>() {
         return Some(cast.to_bytes());
     }
+    if let Some(partition) = function.inner().downcast_ref::<PartitionOf>() {
+        return Some(partition.to_bytes());
+    }
     function.inner().downcast_ref::<StoreCast>()?.to_bytes().ok()
 }
 
@@ -107,6 +111,7 @@ pub fn encode_udf(function: &ScalarUDF) -> Option<Vec<u8>> {
 pub fn decode_udf(name: &str, bytes: &[u8]) -> Result<Arc<ScalarUDF>> {
     match name {
         STORE_FUNCTION => Ok(Arc::new(ScalarUDF::from(StoreCast::from_bytes(bytes)?))),
+        PARTITION_FUNCTION => Ok(Arc::new(ScalarUDF::from(PartitionOf::from_bytes(bytes)?))),
         CAST_FUNCTION => Ok(Arc::new(ScalarUDF::from(OwnCast::from_bytes(bytes)?))),
         _ => Err(Error::unsupported(format!("the function {name} is not supported in a task"))),
     }

@@ -47,6 +47,7 @@ fn without_flags_everything_has_its_default() {
             token: None,
             memory_bytes: None,
             threads: None,
+            tasks: None,
             temp_dir: None,
             timeout: None,
             allow_location: vec![],
@@ -58,7 +59,7 @@ fn without_flags_everything_has_its_default() {
 
 #[test]
 fn every_flag_arrives() {
-    let line = "--warehouse /w --catalog sqlite:/c.db --format json --id t1 --memory 512MB --threads 3 \
+    let line = "--warehouse /w --catalog sqlite:/c.db --format json --id t1 --memory 512MB --threads 3 --tasks 8 \
                 --temp-dir /tmp/x --timeout 5m --allow-location /a --allow-location /b,c --allow-read /r -vv -e X";
     assert_eq!(
         sql(&line.split_whitespace().collect::<Vec<_>>()),
@@ -70,6 +71,7 @@ fn every_flag_arrives() {
             token: Some("t1".into()),
             memory_bytes: Some(512_000_000),
             threads: Some(3),
+            tasks: Some(8),
             temp_dir: Some("/tmp/x".into()),
             timeout: Some(Duration::from_secs(300)),
             allow_location: vec!["/a".into(), "/b,c".into()],

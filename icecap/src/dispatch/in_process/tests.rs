@@ -173,7 +173,7 @@ async fn a_plan_that_ends_in_no_writer_is_a_bug() {
         datafusion::physical_plan::placeholder_row::PlaceholderRowExec::new(Arc::new(Schema::new(vec![
             Field::new("a", DataType::Int32, true),
         ])));
-    let task = WriteTask::single(WriteId::new(Uuid::nil()), 1, Arc::new(empty), &codec).unwrap();
+    let task = WriteTask::single(WriteId::new(Uuid::nil()), 1, "n", Arc::new(empty), &codec).unwrap();
     let error = executor().run(Bytes::from(task.encode()), Cancel::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Bug);
 }

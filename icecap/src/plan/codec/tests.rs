@@ -7,6 +7,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, Operator};
 use datafusion::physical_expr::expressions::{Column, binary, lit};
+use datafusion::physical_plan::Partitioning;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{collect, displayable};
@@ -34,7 +35,7 @@ fn state() -> SessionState {
 fn round_trip(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     let codec = IcecapCodec::new(Storage::local());
     let id = WriteId::new(Uuid::nil());
-    let task = WriteTask::single(id, 1, Arc::clone(plan), &codec).unwrap();
+    let task = WriteTask::single(id, 1, "n", Arc::clone(plan), &codec).unwrap();
     let task = WriteTask::decode(&task.encode()).unwrap();
     task.plan(&state().task_ctx(), &codec).unwrap()
 }
@@ -214,7 +215,57 @@ fn a_writer_and_a_store_cast_travel() {
     assert_eq!(shown(&back), shown(&plan));
     let (back, plan) =
         (back.downcast_ref::<IcebergWriteExec>().unwrap(), plan.downcast_ref::<IcebergWriteExec>().unwrap());
-    assert_eq!(back.target(), plan.target());
+    let expected = WriteTarget { nonce: "n".into(), ..plan.target().clone() };
+    assert_eq!(back.target(), &expected);
+}
+
+#[test]
+fn a_reader_of_an_exchange_travels_and_finds_its_input_in_the_task() {
+    let schema = crate::arrow_schema::arrow_schema(&schema()).unwrap();
+    let key: Arc<dyn PhysicalExpr> = Arc::new(Column::new("id", 0));
+    for partitioning in [Partitioning::Hash(vec![key], 3), Partitioning::UnknownPartitioning(2)] {
+        let storage = Storage::local();
+        let plan: Arc<dyn ExecutionPlan> =
+            Arc::new(ExchangeReadExec::new(4, Arc::clone(&schema), partitioning, None, storage.clone()));
+        let back = round_trip(&plan);
+        assert_eq!(shown(&back), shown(&plan));
+        assert_eq!(back.schema(), plan.schema());
+        assert!(back.downcast_ref::<ExchangeReadExec>().unwrap().input().is_none());
+        assert!(back.execute(0, state().task_ctx()).is_err(), "what it reads is not in the task");
+
+        let codec = IcecapCodec::new(storage);
+        let mut task = WriteTask::single(WriteId::new(Uuid::nil()), 1, "n", plan, &codec).unwrap();
+        let input = |stage| ExchangeInput { stage, ..ExchangeInput::default() };
+        task.inputs = vec![input(3), input(4)];
+        let back = task.plan(&state().task_ctx(), &codec).unwrap();
+        let back = back.downcast_ref::<ExchangeReadExec>().unwrap();
+        assert_eq!(back.input().unwrap().stage, 4);
+    }
+}
+
+#[test]
+fn a_writer_takes_its_names_from_the_task() {
+    let metadata = NewTable {
+        uuid: Uuid::nil(),
+        location: "file:///w/t".into(),
+        schema: schema().as_ref().clone(),
+        partition_spec: UnboundPartitionSpec::builder().build(),
+        sort_order: None,
+        properties: HashMap::new(),
+        format_version: FormatVersion::V2,
+        now_ms: 1,
+    };
+    let document = TableDocument::create(metadata).unwrap();
+    let target = crate::scan::test_target(document.metadata(), WriteId::new(Uuid::nil()));
+    let empty = Arc::new(EmptyExec::new(crate::arrow_schema::arrow_schema(&schema()).unwrap()));
+    let root = Arc::new(IcebergWriteExec::new(empty, target, Storage::local()).unwrap());
+    let codec = IcecapCodec::new(Storage::local());
+    let mut task = WriteTask::single(WriteId::new(Uuid::nil()), 1, "0a", root, &codec).unwrap();
+    (task.stage, task.task, task.attempt) = (2, 3, 1);
+    let back = task.plan(&state().task_ctx(), &codec).unwrap();
+    let prefix = back.downcast_ref::<IcebergWriteExec>().unwrap().target().file_prefix();
+    assert_eq!(prefix, format!("{}-", task.file_prefix()));
+    assert!(prefix.ends_with("-2-3-1-0a-"), "{prefix}");
 }
 
 #[test]
@@ -228,7 +279,7 @@ fn hostile_bytes_are_refused_and_do_not_panic() {
     let codec = IcecapCodec::new(Storage::local());
     let context = state().task_ctx();
     let scan = IcecapScanExec::try_new(Arc::new(input()), Storage::local(), vec![0], 1).unwrap();
-    let task = WriteTask::single(WriteId::new(Uuid::nil()), 1, Arc::new(scan), &codec).unwrap();
+    let task = WriteTask::single(WriteId::new(Uuid::nil()), 1, "n", Arc::new(scan), &codec).unwrap();
     for cut in 0..task.plan.len() {
         let mut broken = task.clone();
         broken.plan.truncate(cut);

@@ -101,7 +101,7 @@ impl Made {
         let target = target(metadata, write_id);
         let root = IcebergWriteExec::new(rows, target, self.storage.clone()).unwrap();
         let codec = IcecapCodec::new(self.storage.clone());
-        let task = WriteTask::single(write_id, 1, Arc::new(root), &codec).unwrap();
+        let task = WriteTask::single(write_id, 1, "n", Arc::new(root), &codec).unwrap();
         let report = self.executor.run(Bytes::from(task.encode()), Cancel::new()).await.unwrap();
         let report = TaskReport::decode(&report).unwrap();
         let produced = produce(

@@ -1,0 +1,6 @@
+//! The proof of the tier: whole statements on an engine that parts them, through the tasks' bytes.
+
+mod fault;
+mod harness;
+mod proof;
+mod random;
