@@ -45,7 +45,12 @@ impl ProcessDriver {
     /// # Errors
     /// When there is no room for one.
     pub fn new() -> Result<Self> {
-        Ok(Self { warehouse: Warehouse::new()?, seen: BTreeMap::new() })
+        Ok(Self::on(Warehouse::new()?))
+    }
+
+    /// On this warehouse.
+    pub fn on(warehouse: Warehouse) -> Self {
+        Self { warehouse, seen: BTreeMap::new() }
     }
 
     /// The warehouse.
@@ -142,7 +147,15 @@ pub fn run_file(name: &str, driver: Box<dyn Driver>, variables: &[(&str, &Path)]
 /// # Errors
 /// The records that do not behave as the file says, with their lines.
 pub fn run_file_by_processes(name: &str) -> Result<()> {
-    let driver = ProcessDriver::new()?;
+    run_file_on(name, Warehouse::new()?)
+}
+
+/// Runs a file below `slt/` over processes, on this warehouse.
+///
+/// # Errors
+/// The records that do not behave as the file says, with their lines.
+pub fn run_file_on(name: &str, warehouse: Warehouse) -> Result<()> {
+    let driver = ProcessDriver::on(warehouse);
     let warehouse = driver.warehouse().path();
     let beside = driver.warehouse().beside().to_owned();
     run_file(name, Box::new(driver), &[("warehouse", &warehouse), ("beside", &beside)])

@@ -30,6 +30,8 @@ pub struct Warehouse {
     folder: TempDir,
     seen: Mutex<Seen>,
     is_damaged: AtomicBool,
+    options: Vec<String>,
+    variables: Vec<(String, String)>,
     _place: Place,
 }
 
@@ -65,7 +67,23 @@ impl Warehouse {
             folder.disable_cleanup(true);
             println!("kept: {}", folder.path().display());
         }
-        Ok(Self { folder, seen: Mutex::default(), is_damaged: AtomicBool::new(false), _place: place })
+        Ok(Self {
+            folder,
+            seen: Mutex::default(),
+            is_damaged: AtomicBool::new(false),
+            options: Vec::new(),
+            variables: Vec::new(),
+            _place: place,
+        })
+    }
+
+    /// The same warehouse, its commands run with more options and environment variables.
+    #[must_use]
+    pub fn with(mut self, options: &[&str], variables: &[(&str, &str)]) -> Self {
+        self.options.extend(options.iter().copied().map(str::to_owned));
+        self.variables
+            .extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
     }
 
     /// A folder beside the warehouse, for sources and the like.
@@ -96,7 +114,7 @@ impl Warehouse {
             }
         }
         command.current_dir(self.folder.path()).arg("sql").arg("--warehouse").arg(self.path());
-        command.args(["--format", "json"]);
+        command.args(["--format", "json"]).args(&self.options).envs(self.variables.iter().cloned());
         Ok(command)
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use icecap_conformance::reader::source_folder;
-use icecap_conformance::slt::run_file_by_processes;
+use icecap_conformance::slt::{run_file_by_processes, run_file_on};
+use icecap_conformance::stack::Warehouse;
 
 macro_rules! files {
     ($($name:ident),* $(,)?) => {
@@ -13,7 +14,27 @@ macro_rules! files {
         fn $name() {
             run_file_by_processes(stringify!($name)).unwrap();
         })*
+
+        mod in_two_tasks {
+            $(#[test]
+            fn $name() {
+                super::run_in_tasks(stringify!($name), "2");
+            })*
+        }
+
+        mod in_eight_tasks {
+            $(#[test]
+            fn $name() {
+                super::run_in_tasks(stringify!($name), "8");
+            })*
+        }
     };
+}
+
+/// The same file with every write parted into so many tasks, two of which run at once.
+fn run_in_tasks(name: &str, tasks: &str) {
+    let warehouse = Warehouse::new().unwrap().with(&["--tasks", tasks], &[]);
+    run_file_on(name, warehouse).unwrap();
 }
 
 files!(
