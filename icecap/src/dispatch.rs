@@ -1,9 +1,13 @@
 //! Running tasks: the seam between who plans and who executes.
 //!
 //! An [`Executor`] is dumb: one attempt of one task, bytes in, bytes out. Which task runs when, and what is
-//! tried again, is not decided here.
+//! tried again, is not decided here. [`InProcess`], [`LocalPool`] and [`LambdaExec`] differ in how the bytes travel;
+//! all run the same [`Worker`](crate::worker::Worker). Each meters its attempts ([`usage`]).
 
 mod in_process;
+mod lambda;
+pub mod local_pool;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -12,8 +16,10 @@ use bytes::Bytes;
 use datafusion::execution::TaskContext;
 use icecap_table::Result;
 
-pub(crate) use in_process::lost;
-pub use in_process::{InProcess, InProcessSettings};
+pub use in_process::InProcess;
+pub use lambda::{LambdaExec, LambdaSettings};
+pub use local_pool::{ChildProgram, LocalPool, LocalPoolSettings};
+pub use usage::{AttemptUsage, Meter};
 
 use crate::engine::Cancel;
 
@@ -28,15 +34,14 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// same rows.
     ///
     /// # Errors
-    /// The task's own; `Cancelled` after `cancel`; `Bug` when the task panicked.
+    /// The task's own; `Cancelled` after `cancel`; `Bug` when the task panicked; `Unavailable` and `Throttled` when
+    /// it could not be run, or its answer was lost: an attempt may be running still then.
     async fn run(&self, task: Bytes, cancel: Cancel) -> Result<Bytes>;
 
     /// A context to run a query's plan here, under the same limits.
     fn task_context(&self) -> Arc<TaskContext>;
 
-    /// Whether an attempt certainly does nothing more once [`run`](Self::run) has failed or was dropped. Only
-    /// then may files that it left behind be deleted.
-    fn ends_with_call(&self) -> bool {
-        false
-    }
+    /// Waits until attempts whose futures were dropped have really ended, as far as that can be known here, for
+    /// a bounded time. Files that they stage until then are there to be deleted afterwards.
+    async fn settle(&self) {}
 }

@@ -22,6 +22,7 @@ mod tables;
 mod verify;
 mod version;
 mod write;
+mod writers;
 
 use std::sync::Arc;
 
@@ -38,15 +39,16 @@ use icecap_table::storage::Storage;
 pub use cancel::Cancel;
 pub use progress::{Progress, Reading};
 pub use session::{Session, StatementResult};
-pub use settings::EngineSettings;
-pub use summary::{DoneSummary, WriteSummary};
+pub use settings::{EngineSettings, Writers};
+pub use summary::{Cost, DoneSummary, WriteSummary};
 pub use verify::{METADATA_SUFFIX, VerifyReport};
 
 use self::settings::Tier;
-use crate::dispatch::{Executor, InProcess, InProcessSettings};
+use crate::dispatch::{Executor, Meter};
 use crate::exchange::EXCHANGE_FOLDER;
 use crate::source::SourcePolicy;
 use crate::stage::{RetryPolicy, StageRunner};
+use crate::worker::WorkerSettings;
 use crate::{Error, Result};
 
 /// The namespace of an unqualified name.
@@ -70,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) runner: StageRunner,
     pub(crate) tier: Tier,
+    pub(crate) meter: Meter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) planner: SessionState,
@@ -134,26 +137,26 @@ impl Engine {
         let tier = settings.tier()?;
         let progress = Progress::default();
         let sources = SourcePolicy { allow_read: settings.allow_read.clone() };
-        let executor = InProcess::new(
-            storage.clone(),
-            InProcessSettings {
-                threads,
-                memory_bytes: settings.memory_bytes,
-                temp_dir: settings.temp_dir.clone(),
-                sources: sources.clone(),
-                progress: progress.clone(),
-            },
-        )?;
-        let mut planner = executor.planner_state();
+        let here = WorkerSettings {
+            threads,
+            memory_bytes: settings.memory_bytes,
+            temp_dir: settings.temp_dir.clone(),
+            progress: progress.clone(),
+        };
+        let meter = Meter::default();
+        let (executor, mut planner) =
+            writers::executor(&settings, &warehouse, &storage, here, meter.clone())?;
         if tier.is_distributed() {
             // A plan of one partition has no place where it could be parted.
             planner.config_mut().options_mut().execution.target_partitions = threads.max(2);
         }
-        let executor: Arc<dyn Executor> = Arc::new(executor);
-        // What failed in this process does not pass by waiting.
-        let retry = if tier.is_distributed() { RetryPolicy::default() } else { RetryPolicy::once() };
-        let runner =
-            StageRunner::new(Arc::clone(&executor), storage.clone(), Arc::clone(&ids), tier.slots, retry);
+        let runner = StageRunner::new(
+            Arc::clone(&executor),
+            storage.clone(),
+            Arc::clone(&ids),
+            tier.slots,
+            settings.retry(),
+        );
         Ok(Self {
             parts: Arc::new(Parts {
                 settings,
@@ -166,6 +169,7 @@ impl Engine {
                 executor,
                 runner,
                 tier,
+                meter,
                 clock,
                 ids,
                 planner,

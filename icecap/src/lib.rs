@@ -1,6 +1,6 @@
 //! The Icecap engine: SQL in, staged files and commit requests out.
 //!
-//! A statement flows [`sql`] → [`plan`] → [`dispatch`] → [`write`](mod@write) (reading through [`scan`] and
+//! A statement flows [`sql`] → [`plan`] → [`dispatch`] → [`worker`] → [`write`](mod@write) (reading through [`scan`] and
 //! [`source`]) → the commit service. DataFusion plans and runs every query; what a table is, and how a change
 //! is published, is not decided here but in `icecap-table` and `icecap-commit-service`.
 
@@ -13,6 +13,7 @@ pub mod scan;
 pub mod source;
 pub mod sql;
 pub mod stage;
+pub mod worker;
 pub mod write;
 
 pub use icecap_table::{Error, ErrorKind, Result};

@@ -9,13 +9,11 @@
 
 mod cut;
 mod input;
-mod meter;
 mod part;
 mod policy;
 mod runner;
 
 pub use cut::{Output, Reads, Stage, StageInput, TaskCount, cut};
-pub use meter::AttemptRecord;
 pub use policy::RetryPolicy;
 pub use runner::{Job, Outcome, StageRunner};
 

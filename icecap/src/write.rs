@@ -22,6 +22,7 @@ mod nan;
 mod parallel;
 mod parquet_schema;
 mod partition;
+mod presence;
 mod route;
 mod slots;
 mod spill;

@@ -19,24 +19,33 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// When it is not there: it must be built first, Cargo does not build another package's binaries for a test.
 pub fn icecap_binary() -> Result<PathBuf> {
     static FOUND: OnceLock<Result<PathBuf>> = OnceLock::new();
-    FOUND.get_or_init(find).clone()
+    FOUND.get_or_init(|| find("ICECAP_BIN", "icecap", "icecap-cli")).clone()
 }
 
-fn find() -> Result<PathBuf> {
-    let path = match std::env::var_os("ICECAP_BIN") {
+/// The Lambda function under test: `$ICECAP_WRITER_BIN`, or the one beside the test executable.
+///
+/// # Errors
+/// When it is not built.
+pub fn writer_binary() -> Result<PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(|| find("ICECAP_WRITER_BIN", "icecap-writer", "icecap")).clone()
+}
+
+fn find(variable: &str, name: &str, package: &str) -> Result<PathBuf> {
+    let path = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),
         None => {
             let test = std::env::current_exe()?;
             // <target>/<profile>/deps/suite-…
             let profile = test.parent().and_then(|deps| deps.parent());
-            profile.ok_or_else(|| Failure::new("the test executable is in no folder"))?.join("icecap")
+            profile.ok_or_else(|| Failure::new("the test executable is in no folder"))?.join(name)
         }
     };
     if path.is_file() {
         return Ok(path);
     }
     Err(Failure::new(format!(
-        "{} does not exist: build it first (cargo build --profile ci -p icecap-cli), or name it in ICECAP_BIN",
+        "{} does not exist: build it first (cargo build --profile ci -p {package}), or name it in {variable}",
         path.display()
     )))
 }

@@ -14,6 +14,8 @@ mod explain;
 mod figures;
 mod harness;
 mod interop;
+mod lambda;
+mod lambda_writers;
 mod layouts;
 mod partitions;
 mod register;
@@ -23,6 +25,7 @@ mod survival;
 mod travel;
 mod types;
 mod verify;
+mod writers;
 
 use icecap_conformance::reader::{Foreign, Reader, Readers};
 

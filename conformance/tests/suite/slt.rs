@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use icecap_conformance::reader::source_folder;
 use icecap_conformance::slt::{run_file_by_processes, run_file_on};
-use icecap_conformance::stack::Warehouse;
+use icecap_conformance::stack::{LambdaService, Warehouse, writer_binary};
 
 macro_rules! files {
     ($($name:ident),* $(,)?) => {
@@ -28,12 +28,38 @@ macro_rules! files {
                 super::run_in_tasks(stringify!($name), "8");
             })*
         }
+
+        mod in_children {
+            $(#[test]
+            fn $name() {
+                super::run_in_children(stringify!($name));
+            })*
+        }
+
+        mod in_a_function {
+            $(#[test]
+            fn $name() {
+                super::run_in_a_function(stringify!($name));
+            })*
+        }
     };
 }
 
 /// The same file with every write parted into so many tasks, two of which run at once.
 fn run_in_tasks(name: &str, tasks: &str) {
     let warehouse = Warehouse::new().unwrap().with(&["--tasks", tasks], &[]);
+    run_file_on(name, warehouse).unwrap();
+}
+
+fn run_in_children(name: &str) {
+    let warehouse = Warehouse::new().unwrap().with(&["--writers", "2", "--tasks", "8"], &[]);
+    run_file_on(name, warehouse).unwrap();
+}
+
+fn run_in_a_function(name: &str) {
+    let service = LambdaService::start("writer", &writer_binary().unwrap(), &[]).unwrap();
+    let options = ["--writers", "lambda:writer", "--tasks", "8"];
+    let warehouse = Warehouse::new().unwrap().with(&options, &service.variables());
     run_file_on(name, warehouse).unwrap();
 }
 

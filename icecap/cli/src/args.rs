@@ -15,10 +15,14 @@ use crate::quantity::{parse_bytes, parse_duration};
 use crate::script::Source;
 
 mod generated;
+mod lambda_local;
 mod verify;
+mod writers;
 
 use generated::{CompletionsArgs, ManArgs};
+pub use lambda_local::LambdaLocalCommand;
 pub use verify::VerifyCommand;
+pub use writers::{WriterCommand, WritersArg};
 
 /// The longest token of `--id`, in bytes: it is kept in the ledger.
 const TOKEN_BYTES: usize = 1024;
@@ -45,6 +49,12 @@ Examples:
 
   Read statements from a pipe, with half a gigabyte of memory:
     cat load.sql | icecap sql --warehouse /data/lake --memory 512MB
+
+  Write in four processes of its own, with a gigabyte for all of them together:
+    icecap sql --writers 4 --memory 1GB -f load.sql
+
+  Write in a Lambda function (or in `icecap lambda-local`, on this machine):
+    icecap sql --warehouse s3://lake/tables --writers lambda:icecap-writer -f load.sql
 
   Run at most once, however often it is started:
     icecap sql --id nightly-2026-01-02 -f nightly.sql
@@ -93,9 +103,11 @@ enum Subcommands {
     #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
     Compact(Later),
     #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
-    LambdaLocal(Later),
-    #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
     Check(Later),
+    /// Runs Lambda functions on this machine, behind Lambda's own API
+    LambdaLocal(Box<LambdaLocalCommand>),
+    #[command(hide = true)]
+    Writer(WriterCommand),
     /// Proves that tables are what their metadata says, whoever wrote them; reads only
     Verify(Box<VerifyCommand>),
 }
@@ -183,8 +195,9 @@ struct SqlArgs {
     #[arg(short, long, env = "ICECAP_VERBOSE", hide_env = true, action = ArgAction::Count)]
     verbose: u8,
 
-    #[arg(long, hide = true, env = "ICECAP_WRITERS")]
-    writers: Option<String>,
+    /// Where writes run: N processes of its own, or a Lambda function; by default in this process
+    #[arg(long, value_name = "N|lambda:FUNCTION", env = "ICECAP_WRITERS", hide_env = true)]
+    writers: Option<WritersArg>,
 
     #[arg(long, hide = true, env = "ICECAP_COMMIT")]
     commit: Option<String>,
@@ -212,6 +225,10 @@ pub enum Invocation {
     Print(String),
     /// Statements to run.
     Sql(Box<SqlCommand>),
+    /// Functions to serve.
+    LambdaLocal(Box<LambdaLocalCommand>),
+    /// A writer process of another `icecap`.
+    Writer(WriterCommand),
     /// Tables to verify.
     Verify(Box<VerifyCommand>),
 }
@@ -245,6 +262,8 @@ pub struct SqlCommand {
     pub allow_read: Option<Vec<String>>,
     /// How often `-v` was given.
     pub verbosity: u8,
+    /// `--writers`.
+    pub writers: WritersArg,
 }
 
 /// Reads the command line (program name first) and the environment.
@@ -274,8 +293,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation> {
         Subcommands::Catalog(_) => later("catalog"),
         Subcommands::Commit(_) => later("commit"),
         Subcommands::Compact(_) => later("compact"),
-        Subcommands::LambdaLocal(_) => later("lambda-local"),
         Subcommands::Check(_) => later("check"),
+        Subcommands::LambdaLocal(command) => Ok(Invocation::LambdaLocal(command)),
+        Subcommands::Writer(command) => Ok(Invocation::Writer(command)),
         Subcommands::Verify(command) => Ok(Invocation::Verify(command)),
     }
 }
@@ -298,7 +318,6 @@ impl SqlArgs {
             Some(_) => Err(Error::unsupported(format!("--{flag} is not supported yet"))),
             None => Ok(()),
         };
-        later("writers", &self.writers)?;
         later("commit", &self.commit)?;
         later("ledger", &self.ledger)?;
         if self.id.as_ref().is_some_and(|token| token.len() > TOKEN_BYTES) {
@@ -324,6 +343,7 @@ impl SqlArgs {
             allow_location: several(matches, "allow_location", self.allow_location),
             allow_read: Some(allow_read).filter(|prefixes| !prefixes.is_empty()),
             verbosity: self.verbose,
+            writers: self.writers.unwrap_or_default(),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::args::{self, Invocation, SqlCommand};
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::script::Source;
-use crate::{colour, run, script, shell, verify};
+use crate::{colour, lambda_local, run, script, shell, verify, writer};
 
 /// Runs the command with these arguments (program name first) on the process's own streams.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -37,6 +37,14 @@ fn start(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
             Ok(())
         }
         Invocation::Sql(command) => sql(&command),
+        Invocation::LambdaLocal(command) => {
+            log(command.verbose);
+            lambda_local::run(&command)
+        }
+        Invocation::Writer(command) => {
+            log(command.verbose);
+            writer::run(&command)
+        }
         Invocation::Verify(command) => {
             log(command.verbose);
             verify::run(&command)

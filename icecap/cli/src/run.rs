@@ -4,12 +4,13 @@ use std::io::{self, BufWriter, Write};
 
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
-use icecap::engine::{Cancel, Engine, EngineSettings, Progress, Session, StatementResult};
+use icecap::dispatch::usage;
+use icecap::engine::{Cancel, Engine, EngineSettings, Progress, Session, StatementResult, Writers};
 use icecap::plan::from_datafusion;
 use icecap::sql::{ParsedStatement, Statement, StatementText, parse_statement, split_script};
 use icecap_table::{Error, Result};
 
-use crate::args::SqlCommand;
+use crate::args::{SqlCommand, WriterCommand, WritersArg};
 use crate::failure::{Failure, Place};
 use crate::interrupt::{self, Running};
 use crate::output::{Done, Format, OutputError, Screen, Summary, Written, row_writer};
@@ -70,7 +71,7 @@ pub(crate) fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime>
 /// # Errors
 /// As [`Engine::open`].
 pub(crate) async fn open(command: &SqlCommand) -> Result<Engine> {
-    Engine::open(settings(command)).await
+    Engine::open(settings(command)?).await
 }
 
 /// A statement whose turn it is.
@@ -168,8 +169,8 @@ impl<'a> Runner<'a> {
     }
 }
 
-fn settings(command: &SqlCommand) -> EngineSettings {
-    EngineSettings {
+fn settings(command: &SqlCommand) -> Result<EngineSettings> {
+    Ok(EngineSettings {
         warehouse: command.warehouse.clone(),
         catalog: command.catalog.clone(),
         memory_bytes: command.memory_bytes,
@@ -178,9 +179,25 @@ fn settings(command: &SqlCommand) -> EngineSettings {
         timeout: command.timeout,
         allow_location: command.allow_location.clone(),
         allow_read: command.allow_read.clone(),
+        writers: writers(command)?,
         token: command.token.clone(),
         tasks: command.tasks,
         ..EngineSettings::default()
+    })
+}
+
+fn writers(command: &SqlCommand) -> Result<Writers> {
+    match &command.writers {
+        WritersArg::InProcess => Ok(Writers::InProcess),
+        WritersArg::Children(slots) => {
+            let path = std::env::current_exe().map_err(|error| {
+                Error::unavailable("cannot find the program that writer processes are started from")
+                    .with_source(error)
+            })?;
+            let program = WriterCommand::program(path, command.threads, command.verbosity);
+            Ok(Writers::Children { slots: *slots, program })
+        }
+        WritersArg::Lambda(function) => Ok(Writers::Lambda { function: function.clone() }),
     }
 }
 
@@ -196,6 +213,8 @@ fn written(write: icecap::engine::WriteSummary) -> Summary {
         bytes_written: write.bytes_written,
         snapshot_id: write.snapshot_id,
         seconds: write.seconds,
+        // In this process nothing is to be told: no attempt is paid for, none is repeated.
+        cost: write.cost.filter(|cost| cost.place != usage::Place::InProcess),
     })
 }
 

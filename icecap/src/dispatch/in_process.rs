@@ -1,233 +1,54 @@
 //! The executor that runs tasks in this process, all partitions at once.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::arrow::array::{Array, BinaryArray};
-use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{
-    FairSpillPool, MemoryPool, TrackConsumersPool, UnboundedMemoryPool,
-};
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, TaskContext};
-use datafusion::physical_plan::metrics::MetricsSet;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use futures::StreamExt;
-use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
-use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
-use tokio::task::{JoinError, JoinSet};
 
 use super::Executor;
-use crate::engine::{Cancel, Progress};
-use crate::exchange::{self, BYTES_READ, ExchangeReadExec};
-use crate::plan::session::{BATCH_ROWS, planner_state};
-use crate::plan::{
-    IcecapCodec, SourcePolicy, TaskOutput, TaskReport, WriteTask, from_datafusion, session_config,
-};
-
-/// Consumers that an out-of-memory error names.
-const LARGEST_CONSUMERS: usize = 5;
-
-/// How an [`InProcess`] executor runs tasks.
-#[derive(Debug, Clone, Default)]
-pub struct InProcessSettings {
-    /// Partitions of a plan.
-    pub threads: usize,
-    /// Bound of what operators and writers hold; unbounded when absent.
-    pub memory_bytes: Option<u64>,
-    /// Where operators spill; the system's by default.
-    pub temp_dir: Option<PathBuf>,
-    /// What sources may be read.
-    pub sources: SourcePolicy,
-    /// Who looks on.
-    pub progress: Progress,
-}
+use super::usage::{Finish, Meter, Place};
+use crate::engine::Cancel;
+use crate::worker::{Worker, WorkerSettings};
 
 /// Runs tasks in this process.
 #[derive(Debug)]
 pub struct InProcess {
-    storage: Storage,
-    state: SessionState,
-    settings: InProcessSettings,
-    clock: SystemClock,
-    ids: SystemIds,
+    worker: Worker,
+    meter: Meter,
 }
 
 impl InProcess {
-    /// An executor over `storage`.
+    /// An executor over `storage`, its attempts metered by `meter`.
     ///
     /// # Errors
-    /// `Invalid` when the settings make no runtime, such as a temporary directory that cannot be used.
-    pub fn new(storage: Storage, settings: InProcessSettings) -> Result<Self> {
-        let runtime = runtime(settings.memory_bytes, settings.temp_dir.clone())?;
-        let state = planner_state(session_config(settings.threads, BATCH_ROWS), runtime);
-        Ok(Self { storage, state, settings, clock: SystemClock, ids: SystemIds })
+    /// As [`Worker::new`].
+    pub fn new(storage: Storage, settings: WorkerSettings, meter: Meter) -> Result<Self> {
+        Ok(Self { worker: Worker::new(storage, settings)?, meter })
     }
 
     /// A state to plan with, of the same configuration as tasks are run with.
     pub fn planner_state(&self) -> SessionState {
-        self.state.clone()
+        self.worker.planner_state()
     }
-
-    /// The settings.
-    pub fn settings(&self) -> &InProcessSettings {
-        &self.settings
-    }
-
-    async fn attempt(&self, task: &[u8]) -> Result<TaskReport> {
-        let mut task = WriteTask::decode(task)?;
-        // What is delivered twice must not meet itself.
-        task.nonce = format!("{}{:08x}", task.nonce, self.ids.uuid().as_u128() as u32);
-        let work = self.work(&task);
-        let Some(deadline) = task.deadline_ms else { return work.await };
-        let left = u64::try_from(deadline.saturating_sub(self.clock.now_ms())).unwrap_or(0);
-        tokio::time::timeout(Duration::from_millis(left), work).await.unwrap_or_else(|_| {
-            Err(Error::exhausted("a task ran out of time: use more tasks, or raise --timeout"))
-        })
-    }
-
-    async fn work(&self, task: &WriteTask) -> Result<TaskReport> {
-        let started = Instant::now();
-        let context = self.task_context();
-        let plan = task.plan(&context, &IcecapCodec::new(self.storage.clone()))?;
-        self.settings.progress.watch(&plan);
-        let (staged_files, exchange) = match &task.output {
-            TaskOutput::Rows => (run_all(&plan, &context).await?, None),
-            TaskOutput::Exchange { location, .. } => {
-                let location = format!("{location}/{}.exchange", task.file_prefix());
-                let object = exchange::write_all(&plan, &context, &self.storage, location).await?;
-                (Vec::new(), Some(object))
-            }
-        };
-        Ok(TaskReport {
-            stage: task.stage,
-            task: task.task,
-            attempt: task.attempt,
-            rows_read: rows_read(&plan),
-            rows_written: staged_files.iter().map(|file| file.record_count).sum(),
-            bytes_written: staged_files.iter().map(|file| file.file_size_bytes).sum(),
-            staged_files,
-            exchange,
-            elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            peak_memory_bytes: 0,
-            exchange_bytes_read: sum_of(&plan, &|metrics| {
-                metrics.sum_by_name(BYTES_READ).map(|sum| sum.as_usize())
-            }),
-            spilled_bytes: sum_of(&plan, &MetricsSet::spilled_bytes),
-        })
-    }
-}
-
-fn runtime(memory_bytes: Option<u64>, temp_dir: Option<PathBuf>) -> Result<Arc<RuntimeEnv>> {
-    let pool: Arc<dyn MemoryPool> = match memory_bytes {
-        Some(bytes) => {
-            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            let consumers = std::num::NonZeroUsize::new(LARGEST_CONSUMERS)
-                .ok_or_else(|| Error::bug("no consumer would be named"))?;
-            Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), consumers))
-        }
-        None => Arc::new(UnboundedMemoryPool::default()),
-    };
-    let mode = match temp_dir {
-        Some(directory) => DiskManagerMode::Directories(vec![directory]),
-        None => DiskManagerMode::OsTmpDirectory,
-    };
-    RuntimeEnvBuilder::new()
-        .with_memory_pool(pool)
-        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
-        .build_arc()
-        .map_err(|error| from_datafusion(error).with_kind(icecap_table::ErrorKind::Invalid))
-}
-
-/// Runs every partition of a plan whose rows are `(kind, staged_file)`; the first error stops all.
-async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<StagedFile>> {
-    let mut running: JoinSet<Result<(usize, Vec<StagedFile>)>> = JoinSet::new();
-    // All begin before one runs: writers that share partitions know each other then.
-    let streams = (0..plan.output_partitioning().partition_count())
-        .map(|partition| plan.execute(partition, Arc::clone(context)).map_err(from_datafusion))
-        .collect::<Result<Vec<_>>>()?;
-    for (partition, mut rows) in streams.into_iter().enumerate() {
-        running.spawn(async move {
-            let mut files = Vec::new();
-            while let Some(batch) = rows.next().await {
-                files.extend(staged_files(&batch.map_err(from_datafusion)?)?);
-            }
-            Ok((partition, files))
-        });
-    }
-    let mut by_partition = Vec::new();
-    while let Some(finished) = running.join_next().await {
-        by_partition.push(finished.map_err(lost)??);
-    }
-    by_partition.sort_by_key(|(partition, _)| *partition);
-    Ok(by_partition.into_iter().flat_map(|(_, files)| files).collect())
-}
-
-pub(crate) fn lost(error: JoinError) -> Error {
-    match error.try_into_panic() {
-        Ok(panic) => {
-            let said = panic
-                .downcast_ref::<&str>()
-                .map(ToString::to_string)
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "nothing".to_owned());
-            Error::bug(format!("a task panicked, saying: {said}"))
-        }
-        Err(_) => Error::cancelled("a task was stopped"),
-    }
-}
-
-fn staged_files(batch: &RecordBatch) -> Result<Vec<StagedFile>> {
-    let column = batch
-        .column_by_name("staged_file")
-        .and_then(|column| column.as_any().downcast_ref::<BinaryArray>())
-        .ok_or_else(|| Error::bug("a task's plan does not end in a writer"))?;
-    column
-        .iter()
-        .map(|bytes| StagedFile::decode(bytes.ok_or_else(|| Error::bug("a writer staged no file"))?))
-        .collect()
-}
-
-/// The sum of a metric over a plan's nodes.
-fn sum_of(plan: &Arc<dyn ExecutionPlan>, metric: &dyn Fn(&MetricsSet) -> Option<usize>) -> u64 {
-    let own = plan.metrics().and_then(|metrics| metric(&metrics)).unwrap_or(0) as u64;
-    own + plan.children().into_iter().map(|child| sum_of(child, metric)).sum::<u64>()
-}
-
-/// Rows that the plan's sources gave; those of earlier stages were counted there.
-fn rows_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let children = plan.children();
-    if plan.is::<ExchangeReadExec>() {
-        return 0;
-    }
-    if children.is_empty() {
-        return plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
-    }
-    children.into_iter().map(rows_read).sum()
 }
 
 #[async_trait]
 impl Executor for InProcess {
     async fn run(&self, task: Bytes, cancel: Cancel) -> Result<Bytes> {
-        tokio::select! {
+        let metered = self.meter.start(Place::InProcess, &task);
+        let outcome = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(Error::cancelled("the statement was stopped before it committed")),
-            report = self.attempt(&task) => Ok(Bytes::from(report?.encode())),
-        }
+            report = self.worker.run_task(&task) => report,
+        };
+        metered.finish(outcome, Finish::default())
     }
 
     fn task_context(&self) -> Arc<TaskContext> {
-        self.state.task_ctx()
-    }
-
-    fn ends_with_call(&self) -> bool {
-        true
+        self.worker.task_context()
     }
 }
 

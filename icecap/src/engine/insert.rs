@@ -95,7 +95,7 @@ impl Run {
             deadline_ms: self.deadline_ms(),
         };
         let outcome = parts.runner.run(&job, &self.cancel).await?;
-        if outcome.left_files && parts.executor.ends_with_call() {
+        if outcome.left_files {
             let winners = outcome.staged_files.iter().map(|file| file.path.clone()).collect();
             *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = Some(winners);
         }
@@ -148,7 +148,7 @@ impl Run {
             attempt: 0,
             // Whoever runs an attempt puts its own here.
             nonce: "planned".to_owned(),
-            memory_bytes: self.parts.settings.memory_bytes.map(writers_part),
+            memory_bytes: self.parts.settings.task_memory_bytes().map(writers_part),
         };
         Ok(Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?))
     }

@@ -5,8 +5,29 @@ use std::time::Duration;
 
 use icecap_table::location::Location;
 
-use crate::stage::TaskCount;
+use crate::dispatch::ChildProgram;
+use crate::stage::{RetryPolicy, TaskCount};
 use crate::{Error, Result};
+
+/// Where a statement's tasks run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Writers {
+    /// In this process.
+    #[default]
+    InProcess,
+    /// In child processes of this machine.
+    Children {
+        /// Children at most.
+        slots: usize,
+        /// What they are.
+        program: ChildProgram,
+    },
+    /// In a Lambda function.
+    Lambda {
+        /// Its name, `name:qualifier` or ARN.
+        function: String,
+    },
+}
 
 /// The settings of an [`Engine`](super::Engine).
 #[derive(Debug, Clone, Default)]
@@ -30,9 +51,11 @@ pub struct EngineSettings {
     pub allow_location: Vec<String>,
     /// Prefixes that `read_parquet` and `read_csv` are held to; anywhere when absent.
     pub allow_read: Option<Vec<String>>,
+    /// Where tasks run.
+    pub writers: Writers,
     /// Runs each statement at most once: the same token gives the recorded result.
     pub token: Option<String>,
-    /// How many tasks of a write run at once; by default one.
+    /// How many tasks of a write run at once; by default as many as there are children, or one in this process.
     pub slots: Option<usize>,
     /// Parts every write into exactly so many tasks, however small it is: for tests.
     #[doc(hidden)]
@@ -44,6 +67,8 @@ const MAX_THREADS: usize = 1024;
 const MAX_SLOTS: usize = 10_000;
 /// Attempts at once where the number of tasks is set and nothing else.
 const SLOTS_OF_TESTS: usize = 2;
+/// Invocations of a function at once. An account has a thousand, and others use it too.
+const SLOTS_OF_A_FUNCTION: usize = 200;
 /// Tasks of a stage for each slot, where there is work for so many: what is left at the end is shared better.
 const TASKS_PER_SLOT: usize = 4;
 
@@ -81,8 +106,12 @@ impl EngineSettings {
                 return Err(Error::invalid(format!("tasks at once must be from 1 to {MAX_SLOTS}")));
             }
             Some(slots) => slots,
-            None if self.tasks.is_some() => SLOTS_OF_TESTS,
-            None => 1,
+            None => match &self.writers {
+                Writers::InProcess if self.tasks.is_some() => SLOTS_OF_TESTS,
+                Writers::InProcess => 1,
+                Writers::Children { slots, .. } => *slots,
+                Writers::Lambda { .. } => SLOTS_OF_A_FUNCTION,
+            },
         };
         let tasks = match (self.tasks, slots) {
             (Some(tasks), _) => TaskCount::Exactly(tasks.max(1)),
@@ -90,6 +119,26 @@ impl EngineSettings {
             (None, slots) => TaskCount::AtMost(slots.saturating_mul(TASKS_PER_SLOT)),
         };
         Ok(Tier { slots, tasks })
+    }
+
+    /// When tasks are tried again. What failed in this process does not pass by waiting.
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        match (&self.writers, self.tasks) {
+            (Writers::InProcess, None) => RetryPolicy::once(),
+            _ => RetryPolicy::default(),
+        }
+    }
+
+    /// Upper bound of the memory that one task may hold: children share what the statement may.
+    pub(crate) fn task_memory_bytes(&self) -> Option<u64> {
+        match &self.writers {
+            Writers::InProcess => self.memory_bytes,
+            // A function has a memory of its own.
+            Writers::Lambda { .. } => None,
+            Writers::Children { slots, .. } => {
+                self.memory_bytes.map(|bytes| (bytes / (*slots as u64).max(1)).max(1))
+            }
+        }
     }
 
     /// The catalog's file and name.

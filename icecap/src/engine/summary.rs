@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use icecap_table::commit::Committed;
 
+use crate::dispatch::usage::{AttemptUsage, Outcome, Place};
+
 /// What a write did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WriteSummary {
@@ -27,6 +29,47 @@ pub struct WriteSummary {
     pub snapshot_id: Option<i64>,
     /// From the statement's start to its publication.
     pub seconds: f64,
+    /// What its tasks cost; nothing when none was run for it now.
+    pub cost: Option<Cost>,
+}
+
+/// What a statement's tasks took, all attempts together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// Where they ran.
+    pub place: Place,
+    /// Attempts, whatever became of them.
+    pub attempts: u64,
+    /// Those of them that gave no result that was used.
+    pub failed_attempts: u64,
+    /// Those of them that a process had to be started for.
+    pub cold_starts: u64,
+    /// The attempts' time as seen from here, added up, in milliseconds.
+    pub wall_ms: u64,
+    /// Time that is paid for, in milliseconds, where that is known.
+    pub billed_ms: Option<u64>,
+    /// GB-seconds that are paid for, where that is known.
+    pub gb_seconds: Option<f64>,
+}
+
+impl Cost {
+    /// The sum of some attempts; nothing of none.
+    pub(crate) fn of(attempts: &[AttemptUsage]) -> Option<Self> {
+        let first = attempts.first()?;
+        let count =
+            |wanted: fn(&AttemptUsage) -> bool| attempts.iter().filter(|usage| wanted(usage)).count() as u64;
+        // What is known of some attempts only is told of those.
+        let billed = attempts.iter().filter_map(|usage| usage.finish.billed_ms).reduce(|a, b| a + b);
+        Some(Self {
+            place: first.place,
+            attempts: attempts.len() as u64,
+            failed_attempts: count(|usage| usage.outcome != Outcome::Succeeded),
+            cold_starts: count(|usage| usage.finish.cold == Some(true)),
+            wall_ms: attempts.iter().map(|usage| usage.wall_ms).sum(),
+            billed_ms: billed,
+            gb_seconds: attempts.iter().filter_map(AttemptUsage::gb_seconds).reduce(|a, b| a + b),
+        })
+    }
 }
 
 /// What a statement without rows and files did.
@@ -40,7 +83,7 @@ pub struct DoneSummary {
 
 impl WriteSummary {
     /// The summary of a write that changed one table.
-    pub(crate) fn of(committed: &Committed, elapsed: Duration) -> Self {
+    pub(crate) fn of(committed: &Committed, elapsed: Duration, cost: Option<Cost>) -> Self {
         let table = committed.tables.first();
         let sum =
             |of: fn(&icecap_table::commit::CommittedTable) -> u64| committed.tables.iter().map(of).sum();
@@ -58,6 +101,7 @@ impl WriteSummary {
             bytes_written: sum(|t| t.added_bytes),
             snapshot_id: table.and_then(|t| t.snapshot_id),
             seconds: elapsed.as_secs_f64(),
+            cost,
         }
     }
 }

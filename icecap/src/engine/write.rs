@@ -14,7 +14,7 @@ use icecap_table::{Applied, ErrorKind};
 use uuid::Uuid;
 
 use super::session::Run;
-use super::{Parts, StatementResult, WriteSummary};
+use super::{Cost, Parts, StatementResult, WriteSummary};
 use crate::write::is_staged_by;
 use crate::{Error, Result};
 
@@ -60,7 +60,7 @@ impl Run {
         }
         let (write, begun) = self.begin(&intent).await?;
         let round = match begun {
-            Begun::Committed(committed) => return Ok(self.written(&committed)),
+            Begun::Committed(committed) => return Ok(self.written(&committed, write)),
             Begun::Active { round } => round,
         };
         let active = ActiveWrite { id: write, round };
@@ -73,7 +73,7 @@ impl Run {
         match result {
             Ok(committed) => {
                 self.delete_losers(active, &intent).await;
-                Ok(self.written(&committed))
+                Ok(self.written(&committed, active.id))
             }
             Err(error) => {
                 self.delete_exchange(active).await;
@@ -93,6 +93,7 @@ impl Run {
     async fn delete_losers(&self, write: ActiveWrite, intent: &Intent) {
         let winners = self.winners.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(winners) = winners {
+            self.parts.executor.settle().await;
             self.parts.delete_staged(write.id, &intent.prefixes, &winners).await;
         }
     }
@@ -110,7 +111,7 @@ impl Run {
         }
         let intent = Intent { kind, target, bases: Vec::new(), prefixes: Vec::new() };
         match self.begin(&intent).await? {
-            (_, Begun::Committed(committed)) => Ok(self.written(&committed)),
+            (id, Begun::Committed(committed)) => Ok(self.written(&committed, id)),
             (id, Begun::Active { round }) => {
                 self.parts.commit.abandon(id, round).await?;
                 Err(error)
@@ -169,8 +170,9 @@ impl Run {
             return Err(self.advise(write, error));
         }
         match self.parts.commit.abandon(write.id, write.round).await {
-            Ok(WriteState::Committed(committed)) => Ok(self.written(&committed)),
+            Ok(WriteState::Committed(committed)) => Ok(self.written(&committed, write.id)),
             Ok(WriteState::Fenced) => {
+                self.parts.executor.settle().await;
                 self.parts.delete_staged(write.id, &intent.prefixes, &HashSet::new()).await;
                 Err(error)
             }
@@ -179,8 +181,9 @@ impl Run {
         }
     }
 
-    fn written(&self, committed: &Committed) -> StatementResult {
-        StatementResult::Written(WriteSummary::of(committed, self.started.elapsed()))
+    fn written(&self, committed: &Committed, write: WriteId) -> StatementResult {
+        let cost = Cost::of(&self.parts.meter.take(write));
+        StatementResult::Written(WriteSummary::of(committed, self.started.elapsed(), cost))
     }
 
     fn advise(&self, write: ActiveWrite, error: Error) -> Error {

@@ -119,7 +119,7 @@ pub(crate) async fn write_all(
     }
     // Whoever failed ended its blocks too; it is asked before anything becomes visible.
     while let Some(ended) = running.join_next().await {
-        ended.map_err(crate::dispatch::lost)??;
+        ended.map_err(crate::worker::lost)??;
     }
     writer.finish().await
 }

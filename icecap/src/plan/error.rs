@@ -61,7 +61,7 @@ fn icecap_error(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
 pub(crate) fn copy(error: &Error) -> Error {
     let mut copy = Error::new(error.kind(), error.message());
     for (key, value) in error.context() {
-        copy = copy.with(key, value.clone());
+        copy = copy.with(key.clone(), value.clone());
     }
     if let Some(after) = error.retry_after() {
         copy = copy.with_retry_after(after);

@@ -240,14 +240,14 @@ pub fn encode_plan(root: Arc<dyn ExecutionPlan>, codec: &IcecapCodec) -> Result<
         .map_err(from_datafusion)
 }
 
-pub(super) fn versioned(version: u8, message: &impl Message) -> Vec<u8> {
+pub(crate) fn versioned(version: u8, message: &impl Message) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + message.encoded_len());
     bytes.push(version);
     bytes.extend(message.encode_to_vec());
     bytes
 }
 
-pub(super) fn unversioned<M: Message + Default>(what: &str, version: u8, bytes: &[u8]) -> Result<M> {
+pub(crate) fn unversioned<M: Message + Default>(what: &str, version: u8, bytes: &[u8]) -> Result<M> {
     match bytes.split_first() {
         Some((first, rest)) if *first == version => M::decode(rest)
             .map_err(|error| Error::corrupt(format!("a {what} cannot be read")).with_source(error)),

@@ -366,7 +366,7 @@ fn named(error: DataFusionError, files: &[String]) -> DataFusionError {
         ErrorKind::Exhausted | ErrorKind::Cancelled => return to_datafusion(error),
         _ => error,
     };
-    if error.context().iter().any(|(key, _)| *key == "file") {
+    if error.context().iter().any(|(key, _)| key == "file") {
         return to_datafusion(error);
     }
     to_datafusion(with_files(error, files))

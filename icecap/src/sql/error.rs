@@ -82,7 +82,7 @@ fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
 
 fn copy(error: &Error) -> Error {
     let copied = Error::new(error.kind(), error.message());
-    error.context().iter().fold(copied, |copied, (key, value)| copied.with(key, value.clone()))
+    error.context().iter().fold(copied, |copied, (key, value)| copied.with(key.clone(), value.clone()))
 }
 
 fn schema(error: &SchemaError) -> Error {

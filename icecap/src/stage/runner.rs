@@ -1,7 +1,7 @@
 //! [`StageRunner`]: the order of stages, the slots, the winners.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
@@ -16,7 +16,6 @@ use tokio::sync::{Semaphore, watch};
 
 use super::cut::{Output, Stage};
 use super::input::input;
-use super::meter::AttemptRecord;
 use super::part::part;
 use super::policy::RetryPolicy;
 use crate::dispatch::Executor;
@@ -57,8 +56,6 @@ pub struct Job {
 pub struct Outcome {
     /// The files of the winners.
     pub staged_files: Vec<StagedFile>,
-    /// Every attempt, in the order in which they ended.
-    pub attempts: Vec<AttemptRecord>,
     /// Whether attempts that did not win may have left files, whose names begin with the write's id.
     pub left_files: bool,
 }
@@ -110,13 +107,12 @@ impl StageRunner {
         }))
         .await;
         let staged_files = reports.into_iter().flatten().flat_map(|report| report.staged_files).collect();
-        Ok(Outcome { staged_files, attempts: log.attempts, left_files: log.left_files })
+        Ok(Outcome { staged_files, left_files: log.left_files })
     }
 }
 
 #[derive(Debug, Default)]
 struct Log {
-    attempts: Vec<AttemptRecord>,
     /// Exchange objects, of winners and others.
     objects: Vec<String>,
     left_files: bool,
@@ -258,29 +254,18 @@ impl Run<'_> {
         let _slot = self.slots.acquire().await.map_err(|_| Error::bug("the slots are gone"))?;
         let task = self.message(stage, task, stored, attempt)?;
         let bytes = Bytes::from(task.encode());
-        let mut record = AttemptRecord {
-            stage: task.stage,
-            task: task.task,
-            attempt: task.attempt,
-            task_bytes: bytes.len() as u64,
-            ..AttemptRecord::default()
-        };
-        let started = Instant::now();
         let result = self.runner.executor.run(bytes, self.cancel.clone()).await;
-        record.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let report = result.and_then(|report| TaskReport::decode(&report)).and_then(|report| {
             let same = (report.stage, report.task, report.attempt) == (task.stage, task.task, task.attempt);
             if same { Ok(report) } else { Err(Error::bug("an executor answered with another task's report")) }
         });
-        let mut log = self.log();
         match &report {
             Ok(report) => {
-                log.objects.extend(report.exchange.as_ref().map(|object| object.location.clone()));
-                log.attempts.push(record.reported(report));
+                let object = report.exchange.as_ref().map(|object| object.location.clone());
+                self.log().objects.extend(object);
             }
             Err(error) => {
                 tracing::debug!(stage = task.stage, task = task.task, attempt = task.attempt, %error, "attempt failed");
-                log.attempts.push(AttemptRecord { failed: Some(error.kind()), ..record });
             }
         }
         report

@@ -105,6 +105,12 @@ impl IcebergWriteExec {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns when no writer of this node is at work any more, in the background neither: what it names in
+    /// storage is then as it stays.
+    pub(crate) async fn writers_gone(&self) {
+        self.layout.present.gone().await;
+    }
+
     /// The writers that the next one belongs to.
     fn team(&self, context: &TaskContext) -> Arc<Team> {
         let begin = || {

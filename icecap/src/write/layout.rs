@@ -15,6 +15,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
 
 use super::column::leaf_count;
 use super::parquet_schema::{Leaf, leaves, parquet_schema};
+use super::presence::Count;
 use super::target::WriteTarget;
 use crate::arrow_schema::arrow_schema;
 
@@ -39,6 +40,8 @@ pub(crate) struct FileLayout {
     pub(crate) leaves: Vec<(Leaf, MetricsMode)>,
     /// Paths of the leaves, in the same order.
     paths: Vec<ColumnPath>,
+    /// Who has a hand in the task's files.
+    pub(crate) present: Count,
 }
 
 impl FileLayout {
@@ -64,6 +67,7 @@ impl FileLayout {
             storage,
             parquet_schema,
             leaves,
+            present: Count::default(),
         })
     }
 

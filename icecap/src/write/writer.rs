@@ -16,6 +16,7 @@ use super::file::{Columns, OpenFile, SealedFile};
 use super::groups::split;
 use super::layout::FileLayout;
 use super::partition::{PartitionTuple, Partitioner, file_location};
+use super::presence::Presence;
 use super::slots::{Relief, Slots, Work};
 use super::spill::Spill;
 
@@ -44,6 +45,7 @@ pub(crate) struct PartitionWriter {
     staged: Vec<StagedFile>,
     /// Rows that this writer encoded, its own ones or those of the writers that it shares partitions with.
     encoded: Count,
+    presence: Presence,
 }
 
 impl PartitionWriter {
@@ -56,6 +58,7 @@ impl PartitionWriter {
         encoded: Count,
     ) -> Result<Self> {
         let partitioner = Partitioner::new(&layout.target.schema, &layout.target.partition_spec)?;
+        let presence = layout.present.enter();
         Ok(Self {
             layout,
             slots,
@@ -66,6 +69,7 @@ impl PartitionWriter {
             sealed: JoinSet::new(),
             staged: Vec::new(),
             encoded,
+            presence,
         })
     }
 
@@ -334,7 +338,8 @@ impl PartitionWriter {
         // Uploads under way abort when they are dropped.
         self.slots.clear();
         if let Some(removal) = self.removal() {
-            removal.await;
+            // In a task of its own: whoever waits may be stopped, and it goes on. A panic in it was told.
+            let _ = tokio::spawn(removal).await;
         }
     }
 
@@ -346,7 +351,9 @@ impl PartitionWriter {
             return None;
         }
         let storage = self.layout.storage.clone();
+        let presence = self.presence.clone();
         Some(async move {
+            let _presence = presence;
             // A put that is sent cannot be called back: it is waited for.
             while let Some(finished) = sealed.join_next().await {
                 staged.extend(finished.ok().and_then(Result::ok));

@@ -4,6 +4,7 @@
 //! kinds: [`ErrorKind::retry`] (what may be tried again) and [`ErrorKind::applied`] (whether the failed
 //! call may have taken effect). Staged files may be deleted only when `applied()` is [`Applied::No`].
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -70,6 +71,29 @@ pub enum Applied {
 }
 
 impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 14] = [
+        Self::Invalid,
+        Self::Unsupported,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::Denied,
+        Self::Conflict,
+        Self::Fenced,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::CommitStateUnknown,
+        Self::Exhausted,
+        Self::Corrupt,
+        Self::Cancelled,
+        Self::Bug,
+    ];
+
+    /// The kind of a name that [`as_str`](Self::as_str) gave.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The kind's name as it is printed: `error[<name>]`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -143,7 +167,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    context: Vec<(&'static str, String)>,
+    context: Vec<(Cow<'static, str>, String)>,
     retry_after: Option<Duration>,
     source: Option<Source>,
 }
@@ -199,8 +223,8 @@ impl Error {
 
     /// Adds a field, such as the table or the path concerned.
     #[must_use]
-    pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.0.context.push((key, value.into()));
+    pub fn with(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.0.context.push((key.into(), value.into()));
         self
     }
 
@@ -236,7 +260,7 @@ impl Error {
     }
 
     /// The fields.
-    pub fn context(&self) -> &[(&'static str, String)] {
+    pub fn context(&self) -> &[(Cow<'static, str>, String)] {
         &self.0.context
     }
 
@@ -312,6 +336,14 @@ mod tests {
         assert_eq!(Error::bug("x").applied(), Applied::Unknown);
         assert_eq!(Error::conflict("x").applied(), Applied::No);
         assert_eq!(Error::commit_state_unknown("x").retry(), Retry::SameWriteOnly);
+    }
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(ErrorKind::of_name(kind.as_str()), Some(kind));
+        }
+        assert_eq!(ErrorKind::of_name("no-such-kind"), None);
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn without_flags_everything_has_its_default() {
             allow_location: vec![],
             allow_read: None,
             verbosity: 0,
+            writers: WritersArg::InProcess,
         }
     );
 }
@@ -60,7 +61,7 @@ fn without_flags_everything_has_its_default() {
 #[test]
 fn every_flag_arrives() {
     let line = "--warehouse /w --catalog sqlite:/c.db --format json --id t1 --memory 512MB --threads 3 --tasks 8 \
-                --temp-dir /tmp/x --timeout 5m --allow-location /a --allow-location /b,c --allow-read /r -vv -e X";
+                --temp-dir /tmp/x --timeout 5m --allow-location /a --allow-location /b,c --allow-read /r --writers 4 -vv -e X";
     assert_eq!(
         sql(&line.split_whitespace().collect::<Vec<_>>()),
         SqlCommand {
@@ -77,6 +78,7 @@ fn every_flag_arrives() {
             allow_location: vec!["/a".into(), "/b,c".into()],
             allow_read: Some(vec!["/r".into()]),
             verbosity: 2,
+            writers: WritersArg::Children(4),
         }
     );
 }
@@ -126,14 +128,12 @@ fn a_wrong_flag_or_value_is_invalid_and_named() {
 #[test]
 fn what_is_not_built_is_unsupported_and_named() {
     for (args, message) in [
-        (&["sql", "--writers", "4"][..], "--writers is not supported yet"),
-        (&["sql", "--commit", "http://h"], "--commit is not supported yet"),
+        (&["sql", "--commit", "http://h"][..], "--commit is not supported yet"),
         (&["sql", "--ledger", "sqlite:x"], "--ledger is not supported yet"),
         (&["serve", "--listen", "127.0.0.1:1"], "`icecap serve` is not supported yet"),
         (&["catalog", "import", "--help"], "`icecap catalog` is not supported yet"),
         (&["commit", "sweep"], "`icecap commit` is not supported yet"),
         (&["compact"], "`icecap compact` is not supported yet"),
-        (&["lambda-local", "-x"], "`icecap lambda-local` is not supported yet"),
         (&["check"], "`icecap check` is not supported yet"),
     ] {
         assert_eq!(failure(args), (ErrorKind::Unsupported, message.to_owned()), "{args:?}");
@@ -153,10 +153,12 @@ fn help_has_examples_and_version_a_number() {
         "--timeout",
         "--allow-read",
         "--id nightly",
+        "--writers 4",
     ] {
         assert!(help.contains(flag), "{flag}");
     }
-    assert!(!help.contains("--writers"));
+    assert!(!help.contains("--ledger"));
+    assert!(!print(&["--help"]).contains("writer --stdio"));
     for args in [&["--version"][..], &["sql", "--version"]] {
         assert!(print(args).ends_with(&format!(" {}\n", env!("CARGO_PKG_VERSION"))), "{}", print(args));
     }
@@ -204,4 +206,45 @@ fn manual_pages_are_made_for_icecap_and_its_commands() {
     }
     assert!(!page.contains("ledger"), "{page}");
     assert!(failure(&["man", "serve"]).1.starts_with("there is no command serve"));
+}
+
+#[test]
+fn writers_are_a_number_of_processes_or_a_function() {
+    let function = "arn:aws:lambda:eu-west-1:1:function:w";
+    let lambda = sql(&["--writers", &format!("lambda:{function}")]).writers;
+    assert_eq!(lambda, WritersArg::Lambda(function.into()));
+    assert_eq!(sql(&["--writers", "1"]).writers, WritersArg::Children(1));
+    for wrong in ["0", "1025", "many", "-1", "", "lambda:", "lambda"] {
+        let (kind, message) = failure(&["sql", "--writers", wrong]);
+        assert_eq!(kind, ErrorKind::Invalid, "{wrong}: {message}");
+    }
+}
+
+#[test]
+fn a_writer_process_is_started_with_what_its_command_line_takes() {
+    let program = WriterCommand::program("/bin/icecap".into(), Some(3), 2);
+    let args = std::iter::once("icecap".into()).chain(program.args);
+    let Invocation::Writer(command) = parse(args).unwrap() else { panic!("it is no writer") };
+    assert_eq!((command.threads, command.verbose), (Some(3), 2));
+}
+
+#[test]
+fn lambda_local_takes_functions_and_faults() {
+    let line = "lambda-local --listen 127.0.0.1:0 --function w=/bin/w --concurrency 2 --timeout 3s --memory 512 \
+                --idle-ttl 1s --variable A=b=c --fault kill@3+50 --fault drop-reply%10 --seed 7 --freeze";
+    let args: Vec<&str> = line.split_whitespace().collect();
+    let Invocation::LambdaLocal(command) = parse_line(&args).unwrap() else { panic!("it serves nothing") };
+    let settings = command.settings().unwrap();
+    assert_eq!(settings.functions, [("w".into(), "/bin/w".into())]);
+    assert_eq!(settings.variables, [("A".into(), "b=c".into())]);
+    assert_eq!((settings.limits.concurrency, settings.limits.memory_mb), (2, 512));
+    assert!(settings.freeze);
+    for wrong in [&["lambda-local"][..], &["lambda-local", "--function", "w=x", "--fault", "burn@1"]] {
+        assert_eq!(failure(wrong).0, ErrorKind::Invalid);
+    }
+    let Invocation::LambdaLocal(command) = parse_line(&["lambda-local", "--function", "w"]).unwrap() else {
+        panic!("it serves nothing")
+    };
+    assert_eq!(command.settings().unwrap_err().kind(), ErrorKind::Invalid);
+    assert!(print(&["lambda-local", "--help"]).contains("--fault kill@3"));
 }

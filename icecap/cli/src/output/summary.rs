@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use icecap::engine::Cost;
 use icecap_table::Error;
 use serde_json::{Map, Value};
 
@@ -42,6 +43,8 @@ pub struct Written {
     pub snapshot_id: Option<i64>,
     /// Time from the statement's begin to its commit.
     pub seconds: f64,
+    /// What its tasks in other processes cost.
+    pub cost: Option<Cost>,
 }
 
 /// What a statement of definition did.
@@ -116,6 +119,14 @@ impl Summary {
                 // A string: as a JSON number it would lose digits in most readers.
                 add("snapshot_id", write.snapshot_id.map(|id| id.to_string().into()));
                 add("seconds", Some(micros(write.seconds).into()));
+                if let Some(cost) = &write.cost {
+                    add("attempts", Some(cost.attempts.into()));
+                    add("failed_attempts", Some(cost.failed_attempts.into()));
+                    add("cold_starts", Some(cost.cold_starts.into()));
+                    add("attempts_seconds", Some(micros(seconds(cost.wall_ms)).into()));
+                    add("billed_seconds", cost.billed_ms.map(|ms| micros(seconds(ms)).into()));
+                    add("gb_seconds", cost.gb_seconds.map(|gb| micros(gb).into()));
+                }
             }
             Self::Done(done) => {
                 add("statement", Some(done.statement.clone().into()));
@@ -150,6 +161,10 @@ impl Summary {
 
 fn plural(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn seconds(ms: u64) -> f64 {
+    std::time::Duration::from_millis(ms).as_secs_f64()
 }
 
 /// Seconds to the microsecond: more digits say nothing.
@@ -197,6 +212,28 @@ mod tests {
     }
 
     #[test]
+    fn what_other_processes_did_for_a_write_is_told_in_json() {
+        let Summary::Written(write) = insert() else { panic!("an insert is a write") };
+        let cost = Cost {
+            place: icecap::dispatch::usage::Place::Lambda,
+            attempts: 3,
+            failed_attempts: 1,
+            cold_starts: 2,
+            wall_ms: 1250,
+            billed_ms: Some(1002),
+            gb_seconds: Some(1.957_031_25),
+        };
+        let shown = Summary::Written(Written { cost: Some(cost), ..write }).show(Format::Json);
+        assert!(
+            shown.ends_with(
+                ",\"seconds\":0.012346,\"attempts\":3,\"failed_attempts\":1,\"cold_starts\":2,\
+                 \"attempts_seconds\":1.25,\"billed_seconds\":1.002,\"gb_seconds\":1.957031}\n"
+            ),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn every_count_of_a_row_level_write_is_told() {
         let write = Summary::Written(Written {
             statement: "MERGE".into(),
@@ -209,6 +246,7 @@ mod tests {
             bytes_written: 10,
             snapshot_id: None,
             seconds: 1.0,
+            cost: None,
         });
         assert_eq!(
             write.show(Format::Table),

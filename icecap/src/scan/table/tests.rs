@@ -16,11 +16,12 @@ use icecap_table::snapshot::{SnapshotRequest, produce};
 use uuid::Uuid;
 
 use super::*;
-use crate::dispatch::{Executor, InProcess, InProcessSettings};
+use crate::dispatch::{Executor, InProcess, Meter};
 use crate::engine::Cancel;
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{IcecapCodec, TaskReport, WriteTask, session_config};
 use crate::sql::assign::assign;
+use crate::worker::WorkerSettings;
 use crate::write::{IcebergWriteExec, WriteTarget};
 
 /// Where a test's only task writes to.
@@ -79,8 +80,8 @@ impl Made {
         })
         .unwrap();
         let storage = Storage::local();
-        let settings = InProcessSettings { threads: 2, ..InProcessSettings::default() };
-        let executor = InProcess::new(storage.clone(), settings).unwrap();
+        let settings = WorkerSettings { threads: 2, ..WorkerSettings::default() };
+        let executor = InProcess::new(storage.clone(), settings, Meter::default()).unwrap();
         Self { _dir: dir, storage, executor, document, writes: 0 }
     }
 

@@ -106,8 +106,8 @@ impl Executor for Spy {
         self.inner.task_context()
     }
 
-    fn ends_with_call(&self) -> bool {
-        self.inner.ends_with_call()
+    async fn settle(&self) {
+        self.inner.settle().await;
     }
 }
 
