@@ -1,19 +1,15 @@
 //! The embedded catalog over the SQLite pointer store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use icecap_commit_service::cache::DocumentCache;
 use icecap_commit_service::{ObjectKind, Publisher, SqliteStore};
 use icecap_table::catalog::{LoadedTable, TableCatalog};
 use icecap_table::id::TableIdent;
 use icecap_table::location::Policy;
+use icecap_table::metadata::TableDocument;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
-
-/// How many parsed metadata files a catalog keeps.
-const CACHED_DOCUMENTS: usize = 64;
 
 /// Namespaces and tables of one SQLite catalog file.
 #[derive(Debug, Clone)]
@@ -21,23 +17,16 @@ pub struct Catalog {
     store: SqliteStore,
     storage: Storage,
     policy: Policy,
-    cache: Arc<DocumentCache>,
 }
 
 impl Catalog {
-    /// The catalog over `store`, which reads metadata files that `policy` allows.
+    /// The catalog over `store`, which reads metadata files that `policy` allows. Over a clone of a commit service's
+    /// storage it finds what was just committed in their cache.
     ///
     /// # Errors
     /// None yet: the store was opened, and made where it was missing, by its own `open`.
     pub async fn open(store: SqliteStore, storage: Storage, policy: Policy) -> Result<Self> {
-        Ok(Self { store, storage, policy, cache: Arc::new(DocumentCache::new(CACHED_DOCUMENTS)) })
-    }
-
-    /// The same catalog with another's parsed metadata, best the commit service's: a table just committed is
-    /// then not read again.
-    #[must_use]
-    pub fn with_cache(self, cache: Arc<DocumentCache>) -> Self {
-        Self { cache, ..self }
+        Ok(Self { store, storage, policy })
     }
 }
 
@@ -102,16 +91,17 @@ impl TableCatalog for Catalog {
     async fn load_table(&self, ident: &TableIdent) -> Result<LoadedTable> {
         let metadata_location = self.table_location(ident).await?.ok_or_else(|| missing_table(ident))?;
         self.policy.check(&metadata_location)?;
-        let document = self.cache.load(&self.storage, &metadata_location).await.map_err(|error| {
-            // The pointer is right and the file is not there: that is damage, not a missing table.
-            match error.kind() {
-                icecap_table::ErrorKind::NotFound => {
-                    Error::corrupt(format!("the metadata file of table {ident} is missing"))
-                        .with_source(error)
+        let document =
+            TableDocument::load_cached(&self.storage, &metadata_location).await.map_err(|error| {
+                // The pointer is right and the file is not there: that is damage, not a missing table.
+                match error.kind() {
+                    icecap_table::ErrorKind::NotFound => {
+                        Error::corrupt(format!("the metadata file of table {ident} is missing"))
+                            .with_source(error)
+                    }
+                    _ => error.with("table", ident.to_string()),
                 }
-                _ => error.with("table", ident.to_string()),
-            }
-        })?;
+            })?;
         Ok(LoadedTable { ident: ident.clone(), metadata_location, document })
     }
 }

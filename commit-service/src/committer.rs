@@ -5,6 +5,7 @@
 
 mod attempt;
 mod check;
+mod namespace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +17,10 @@ use icecap_table::location::Policy;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, ErrorKind, Result};
 
-use crate::cache::DocumentCache;
 use crate::lease::Lease;
 use crate::ledger::Ledger;
 use crate::pointer::sqlite::{superseded, unknown_write};
-use crate::pointer::{LedgerCommit, Publish, Publisher};
+use crate::pointer::{Expect, LedgerCommit, Next, Publish, Publisher};
 use attempt::{Attempt, Preparation};
 
 /// How often a publication without an answer is sent again before the caller is told.
@@ -39,7 +39,6 @@ pub(crate) struct Committer {
     pub(crate) policy: Policy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
-    pub(crate) cache: Arc<DocumentCache>,
     pub(crate) lease_wait: Duration,
     pub(crate) timeout: Option<Duration>,
 }
@@ -81,7 +80,9 @@ impl Committer {
             effort.turns += 1;
             match turn {
                 Ok(Turn::Committed(committed)) => return Ok(self.told(&effort, committed).await),
-                Ok(Turn::Refused(outcome)) if effort.doubtful.is_empty() => return Ok(outcome),
+                Ok(Turn::Refused(outcome)) if effort.doubtful.is_empty() => {
+                    return Ok(self.meanwhile(request, &effort).await.unwrap_or(outcome));
+                }
                 // The refusal may be an attempt's own effect, seen late: only the ledger can tell.
                 Ok(Turn::Refused(_)) => return self.settle(request, &effort, None).await,
                 Ok(Turn::Unanswered(error)) => {
@@ -101,10 +102,22 @@ impl Committer {
                         return self.settle(request, &effort, None).await;
                     }
                 }
-                Err(error) if effort.doubtful.is_empty() => return Err(error),
+                Err(error) if effort.doubtful.is_empty() => {
+                    return self.meanwhile(request, &effort).await.ok_or(error);
+                }
                 Err(error) => return self.settle(request, &effort, Some(error)).await,
             }
             tokio::time::sleep(self.pause(effort.turns)).await;
+        }
+    }
+
+    /// The outcome of the same write, when another copy of it has committed since this one looked: what refused this
+    /// attempt was then that one's effect.
+    async fn meanwhile(&self, request: &CommitRequest, effort: &Effort) -> Option<CommitOutcome> {
+        match self.ledger.state(request.write_id).await {
+            Ok(Some(WriteState::Committed(committed))) => Some(self.told(effort, committed).await),
+            // No answer is no news: the refusal stands.
+            _ => None,
         }
     }
 
@@ -144,11 +157,19 @@ impl Committer {
             LedgerCommit { write_id: request.write_id, round: request.round, committed: committed.clone() };
         match self.publisher.publish(attempt.swaps.clone(), vec![row]).await {
             Ok(Publish::Published) => {
+                let cache = self.storage.cache();
+                for swap in &attempt.swaps {
+                    if let Expect::Location(superseded) = &swap.expect
+                        && swap.next != Next::Same
+                    {
+                        cache.forget(superseded);
+                    }
+                }
                 for (location, document) in attempt.documents {
-                    self.cache.keep(&location, document);
+                    document.keep_in(cache, &location);
                 }
                 for manifests in attempt.manifests {
-                    self.cache.manifests().keep(manifests);
+                    manifests.keep_in(cache);
                 }
                 self.discard(attempt.given_up).await;
                 Ok(Turn::Committed(committed))
@@ -254,7 +275,10 @@ fn timed_out(tables: &[TableIdent], turns: u32, bound: Duration) -> String {
 fn files_of(change: &Change) -> &[icecap_table::staged_file::StagedFile] {
     match change {
         Change::Create { files, .. } | Change::Append { files, .. } => files,
-        Change::Drop | Change::Register { .. } => &[],
+        Change::Drop
+        | Change::Register { .. }
+        | Change::CreateNamespace { .. }
+        | Change::DropNamespace { .. } => &[],
     }
 }
 

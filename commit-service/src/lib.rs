@@ -8,7 +8,6 @@
 //! Only the pointer's conditional swap makes a commit correct. The lease is politeness: every test passes
 //! with one that always says yes. No SQL engine and no Parquet reading may come in here.
 
-pub mod cache;
 pub mod committer;
 pub mod lease;
 pub mod ledger;

@@ -5,6 +5,8 @@
 
 pub mod sqlite;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use icecap_table::commit::Committed;
 use icecap_table::id::{TableIdent, WriteId};
@@ -17,6 +19,8 @@ pub enum ObjectKind {
     Table,
     /// A view.
     View,
+    /// A namespace: its levels are the name's, whose last part is empty. It has no metadata file.
+    Namespace,
 }
 
 /// A catalog entry as it is at one instant.
@@ -36,6 +40,8 @@ pub enum Expect {
     /// That the current metadata location is this one. Nothing else counts: a version column of ours would
     /// overlook the commits of other engines.
     Location(String),
+    /// Of a namespace: that it exists; where it goes, that it holds nothing too.
+    Present,
 }
 
 /// What a swap makes of an entry.
@@ -47,6 +53,8 @@ pub enum Next {
     Same,
     /// The entry gets another name.
     RenameTo(TableIdent),
+    /// The namespace exists, with these properties.
+    Namespace(BTreeMap<String, String>),
     /// The entry is removed.
     Gone,
 }
@@ -102,6 +110,12 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `Unavailable` when the store cannot be read.
     async fn namespace_exists(&self, namespace: &[String]) -> Result<bool>;
+
+    /// The first of the tables and namespaces in a namespace; `None` when it is empty or does not exist.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store cannot be read.
+    async fn namespace_holds(&self, namespace: &[String]) -> Result<Option<String>>;
 
     /// Does all swaps and marks all ledger rows committed, in one atomic step, or nothing.
     ///

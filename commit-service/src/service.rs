@@ -11,7 +11,6 @@ use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::location::Policy;
 use icecap_table::storage::Storage;
 
-use crate::cache::DocumentCache;
 use crate::committer::Committer;
 use crate::lease::{FlockLease, Lease};
 use crate::ledger::{Ledger, Owner};
@@ -28,7 +27,8 @@ pub struct Parts {
     pub ledger: Arc<dyn Ledger>,
     /// Keeps other processes from wasting work.
     pub lease: Arc<dyn Lease>,
-    /// Where manifests and metadata are written.
+    /// Where manifests and metadata are written. A catalog in the same process best gets a clone: it then finds
+    /// what was committed in their cache.
     pub storage: Storage,
     /// Which locations may be read and written.
     pub policy: Policy,
@@ -36,8 +36,6 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Names of files, and the jitter of pauses.
     pub ids: Arc<dyn IdSource>,
-    /// Parsed metadata; to be shared with the catalog.
-    pub cache: Arc<DocumentCache>,
 }
 
 impl Parts {
@@ -57,7 +55,6 @@ impl Parts {
             policy,
             clock,
             ids,
-            cache: Arc::new(DocumentCache::new(64)),
         }
     }
 }
@@ -114,16 +111,10 @@ impl CommitService {
                 policy: parts.policy,
                 clock: parts.clock,
                 ids: parts.ids,
-                cache: parts.cache,
                 lease_wait: settings.lease_wait,
                 timeout: settings.timeout,
             },
         }
-    }
-
-    /// The metadata that this service has parsed, to be shared with a catalog in the same process.
-    pub fn cache(&self) -> Arc<DocumentCache> {
-        Arc::clone(&self.committer.cache)
     }
 }
 

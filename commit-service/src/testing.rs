@@ -87,6 +87,10 @@ impl Publisher for Faulty {
         self.inner.namespace_exists(namespace).await
     }
 
+    async fn namespace_holds(&self, namespace: &[String]) -> Result<Option<String>> {
+        self.inner.namespace_holds(namespace).await
+    }
+
     async fn publish(&self, swaps: Vec<Swap>, ledger: Vec<LedgerCommit>) -> Result<Publish> {
         self.arrive().await?;
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

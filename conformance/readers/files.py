@@ -1,22 +1,41 @@
 """What a table's manifests say of its data files, against what PyIceberg computes from the same files.
 
-Partition values by PyIceberg's own transforms, row counts, sizes, and per column the counts and bounds.
+Partition values by PyIceberg's own transforms, row counts, sizes, and per column the counts and bounds: once from the
+values, and once by the function with which PyIceberg describes files of its own, column sizes and split offsets included.
 """
 
 import ctypes
+import dataclasses
 import os
 import uuid
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
-from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType, PrimitiveType, UUIDType
+from pyiceberg.io.pyarrow import (
+    MetricModeTypes,
+    MetricsMode,
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+)
+from pyiceberg.types import (
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    PrimitiveType,
+    TimestampNanoType,
+    TimestamptzNanoType,
+    UUIDType,
+)
 
 MAX_PROBLEMS = 20
 
 
 def check(table):
     """What is wrong, as sentences; and how many files and partition values were looked at."""
-    schema, problems, files, values = table.schema(), [], 0, 0
+    schema, problems, files, values, compared = table.schema(), [], 0, 0, 0
+    plan = statistics_plan(table)
     for task in table.scan().plan_files():
         file = task.file
         path = file.file_path.removeprefix("file://").removeprefix("file:")
@@ -36,7 +55,72 @@ def check(table):
         for field in schema.fields:
             if isinstance(field.field_type, PrimitiveType):
                 check_column(problems, path, file, field, internal(arrow.column(by_id[field.field_id]), field.field_type))
-    return {"problems": problems[:MAX_PROBLEMS], "files": files, "partition_values": values}
+        compared += check_statistics(problems, path, file, schema, plan)
+    return {"problems": problems[:MAX_PROBLEMS], "files": files, "partition_values": values, "statistics": compared}
+
+
+def statistics_plan(table):
+    """PyIceberg's plan, without bounds of nanoseconds: pyarrow gives Parquet's bounds as Python values, which have none."""
+    plan = compute_statistics_plan(table.schema(), table.properties)
+    counts = MetricsMode(MetricModeTypes.COUNTS)
+    for field, collector in plan.items():
+        if isinstance(collector.iceberg_type, (TimestampNanoType, TimestamptzNanoType)):
+            plan[field] = dataclasses.replace(collector, mode=counts)
+    return plan
+
+
+def check_statistics(problems, path, file, schema, plan):
+    """Compares a manifest's entry with PyIceberg's own description of the file; answers how many numbers were compared."""
+    parquet = pq.ParquetFile(path)
+    # By position: a path does not tell a column with a dot from a nested one.
+    ids = list(leaf_ids(parquet.schema_arrow))
+    group = parquet.metadata.row_group(0)
+    paths = {group.column(at).path_in_schema: field for at, field in enumerate(ids)}
+    if len(paths) != len(ids):
+        raise ValueError(f"{path}: two columns have the same path")
+    # What a table's own settings leave out is compared where it is there.
+    theirs = data_file_statistics_from_parquet_metadata(parquet.metadata, plan, paths).to_serialized_dict()
+    flat = {field.field_id for field in schema.fields if isinstance(field.field_type, PrimitiveType)}
+    expect(problems, path, "split_offsets", list(file.split_offsets or []), theirs["split_offsets"])
+    compared = 1
+    for kind in ("column_sizes", "value_counts", "null_value_counts"):
+        ours = getattr(file, kind) or {}
+        # What counts as a value or a NULL inside a list is each engine's own affair.
+        wanted = ids if kind == "column_sizes" else [field for field in ids if field in flat]
+        for field in wanted:
+            if field in theirs[kind]:
+                compared += 1
+                expect(problems, path, f"{kind} of {field}", ours.get(field), theirs[kind][field])
+    for kind in ("lower_bounds", "upper_bounds"):
+        ours = getattr(file, kind) or {}
+        for field in flat & set(theirs[kind]):
+            of = schema.find_field(field).field_type
+            compared += 1
+            found = from_bytes(of, ours[field]) if field in ours else None
+            wanted = from_bytes(of, theirs[kind][field])
+            # Numerically: Parquet's statistics say -0.0 where both zeros are meant.
+            expect(problems, path, f"{kind} of {field}", comparable(found), comparable(wanted))
+    return compared
+
+
+def leaf_ids(kind):
+    """The field ids of the leaf columns below a schema or a nested type, in Parquet's order."""
+    for at in range(len(kind) if isinstance(kind, pa.Schema) else kind.num_fields):
+        field = kind.field(at)
+        yield from leaf_ids_of(field)
+
+
+def leaf_ids_of(field):
+    kind = field.type
+    if pa.types.is_map(kind):
+        yield from leaf_ids_of(kind.key_field)
+        yield from leaf_ids_of(kind.item_field)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        yield from leaf_ids_of(kind.value_field)
+    elif pa.types.is_struct(kind):
+        yield from leaf_ids(kind)
+    else:
+        yield field_id(field)
 
 
 def check_column(problems, path, file, field, values):

@@ -12,7 +12,7 @@ use serde_json::Value;
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner, parse_file};
 
 use crate::reader::source_folder;
-use crate::stack::{Output, Warehouse, broken_invariants};
+use crate::stack::{Output, Warehouse};
 use crate::{Failure, Result};
 
 /// What runs one statement of a file.
@@ -62,7 +62,7 @@ impl ProcessDriver {
             .map(|(t, at)| (t.clone(), at.clone()))
             .collect();
         self.seen = now;
-        let broken = broken_invariants(&moved)?;
+        let broken = self.warehouse.broken_invariants(&moved)?;
         if broken.is_empty() { Ok(()) } else { Err(Failure::new(format!("invariants broken: {broken:#?}"))) }
     }
 }

@@ -7,6 +7,5 @@ mod output;
 mod warehouse;
 
 pub use command::{icecap_binary, run_within};
-pub use invariants::broken as broken_invariants;
 pub use output::Output;
 pub use warehouse::{Reading, Warehouse, read_metadata};

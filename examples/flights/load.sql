@@ -4,7 +4,7 @@ WITH (table_type = 'ICEBERG', format = 'PARQUET', write_compression = 'zstd',
       partitioning = ARRAY['month(time_hour)', 'bucket(carrier, 8)'])
 AS SELECT * FROM read_parquet('data/schedule.parquet');
 
--- What became of each flight, in Spark's spelling: made empty, then appended to.
+-- What became of each flight, in Spark's spelling: made empty; the run appends to it, half a year at a time.
 CREATE TABLE actuals (
     time_hour timestamptz NOT NULL COMMENT 'scheduled hour of departure',
     carrier   string NOT NULL,
@@ -19,8 +19,6 @@ CREATE TABLE actuals (
 USING iceberg
 PARTITIONED BY (months(time_hour))
 TBLPROPERTIES ('format-version' = '3');
-
-INSERT INTO actuals SELECT * FROM read_parquet('data/actuals.parquet');
 
 -- The dimensions write a missing value as NA.
 CREATE TABLE airlines AS SELECT * FROM read_csv('data/airlines.csv', header => true, null => 'NA');

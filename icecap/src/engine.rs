@@ -28,6 +28,7 @@ use std::sync::Arc;
 use datafusion::execution::SessionState;
 use icecap_catalog_fn::Catalog;
 use icecap_commit_service::{CommitService, CommitServiceSettings, SqliteStore};
+use icecap_table::cache::CacheUsage;
 use icecap_table::catalog::TableCatalog;
 use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
 use icecap_table::commit::CommitClient;
@@ -96,7 +97,10 @@ impl Engine {
             return Err(Error::unsupported("warehouses other than local directories are not supported yet")
                 .with("warehouse", warehouse));
         }
-        let storage = Storage::local();
+        let mut storage = Storage::local();
+        if let Some(bytes) = settings.cache_bytes {
+            storage = storage.with_cache_bytes(bytes);
+        }
         let policy = Policy::new(&warehouse, &settings.allow_location)?;
         let (path, catalog_name) = settings.catalog_file(&warehouse)?;
         let store = SqliteStore::open(&path, &catalog_name, Arc::clone(&clock)).await?;
@@ -108,8 +112,8 @@ impl Engine {
             policy.clone(),
             CommitServiceSettings { timeout: settings.timeout, ..CommitServiceSettings::default() },
         );
-        // One cache for both: a table just committed is not read again.
-        let catalog = Catalog::open(store, storage.clone(), policy.clone()).await?.with_cache(commit.cache());
+        // Over the same storage, whose cache has what was just committed.
+        let catalog = Catalog::open(store, storage.clone(), policy.clone()).await?;
         Self::assemble(Components {
             settings,
             warehouse,
@@ -191,6 +195,11 @@ impl Engine {
     /// How far the running statement is; where several run at once, the one that began last.
     pub fn progress(&self) -> Progress {
         self.parts.progress.clone()
+    }
+
+    /// How full the cache of metadata files, manifests and footers is, and how it served.
+    pub fn cache_usage(&self) -> CacheUsage {
+        self.parts.storage.cache().usage()
     }
 
     /// A session: its statements run one after another, numbered from 0 for their idempotency ids.

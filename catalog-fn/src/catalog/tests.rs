@@ -13,7 +13,6 @@ async fn open(folder: &Path) -> (World, Parts, Catalog) {
     let parts = world.parts();
     let catalog =
         Catalog::open(world.store.clone(), world.storage.clone(), world.policy.clone()).await.unwrap();
-    let catalog = catalog.with_cache(Arc::clone(&parts.cache));
     (world, parts, catalog)
 }
 
@@ -79,6 +78,7 @@ async fn a_missing_metadata_file_is_damage_and_one_elsewhere_is_denied() {
     world.create("t", &[]).await.unwrap();
     let location = world.store_location("t").await.unwrap();
     world.storage.delete(&location).await.unwrap();
+    world.storage.cache().forget(&location);
     assert_eq!(catalog.load_table(&world.table("t")).await.unwrap_err().kind(), ErrorKind::Corrupt);
     let raw = rusqlite::Connection::open(world.store.path()).unwrap();
     raw.execute("UPDATE iceberg_tables SET metadata_location = 'file:///etc/passwd'", []).unwrap();

@@ -65,7 +65,7 @@ impl Working {
     fn base(&self) -> Option<&str> {
         match &self.expect {
             Expect::Location(location) => Some(location),
-            Expect::Absent => None,
+            Expect::Absent | Expect::Present => None,
         }
     }
 }
@@ -86,6 +86,10 @@ impl Committer {
         let mut tables: Vec<Working> = Vec::new();
         let mut objects = Objects::new();
         attempt.retry_timeout = RETRY_TIMEOUT;
+        // It is the only change of its request.
+        if let Some(change) = request.changes.first().filter(|change| change.change.is_of_namespace()) {
+            return self.prepare_namespace(change, attempt).await;
+        }
         for (index, change) in request.changes.iter().enumerate() {
             let at = match tables.iter().position(|table| table.ident == change.ident) {
                 Some(at) => at,
@@ -128,7 +132,7 @@ impl Committer {
             Some(pointer) if is_blind_drop(change) => working.expect = Expect::Location(pointer.location),
             Some(pointer) => {
                 self.policy.check(&pointer.location)?;
-                let document = self.cache.load(&self.storage, &pointer.location).await?;
+                let document = TableDocument::load_cached(&self.storage, &pointer.location).await?;
                 working.before = Some(document.clone());
                 working.document = Some(document);
                 working.expect = Expect::Location(pointer.location);
@@ -159,7 +163,7 @@ impl Committer {
         {
             return Ok(Err(match &change.change {
                 Change::Create { .. } | Change::Register { .. } => rejected(format!("assert-create: {why}")),
-                Change::Append { .. } | Change::Drop => CommitOutcome::Conflict { why },
+                _ => CommitOutcome::Conflict { why },
             }));
         }
         let document = match (&change.change, table.document.take()) {
@@ -181,10 +185,11 @@ impl Committer {
                         table.adopted = Some(metadata_location.clone());
                         return Ok(Ok(outcome(ident, &[])));
                     }
-                    Change::Append { .. } | Change::Drop => {
-                        return Err(Error::bug("a change that makes no table was taken for one"));
-                    }
+                    _ => return Err(Error::bug("a change that makes no table was taken for one")),
                 }
+            }
+            (Change::CreateNamespace { .. } | Change::DropNamespace { .. }, _) => {
+                return Err(Error::bug("a change of a namespace was taken for one of a table"));
             }
             (Change::Append { .. } | Change::Drop, Some(document)) => document,
             (Change::Append { .. } | Change::Drop, None) => {
@@ -197,7 +202,10 @@ impl Committer {
             attempt.retry_timeout = attempt.retry_timeout.min(bound);
         }
         let (files, snapshot) = match &change.change {
-            Change::Drop | Change::Register { .. } => {
+            Change::Drop
+            | Change::Register { .. }
+            | Change::CreateNamespace { .. }
+            | Change::DropNamespace { .. } => {
                 table.changed = true;
                 return Ok(Ok(outcome(ident, &[])));
             }
@@ -237,7 +245,6 @@ impl Committer {
                 extra_summary: BTreeMap::new(),
                 now_ms,
                 uuid: self.ids.uuid(),
-                cache: Some(self.cache.manifests()),
             },
         )
         .await?;
@@ -277,12 +284,13 @@ impl Committer {
     /// may lie.
     async fn check_adoptable(&self, location: &str) -> Result<()> {
         self.policy.check(location)?;
-        let document =
-            self.cache.load(&self.storage, location).await.map_err(|error| match error.kind() {
+        let document = TableDocument::load_cached(&self.storage, location).await.map_err(|error| {
+            match error.kind() {
                 // It is the caller who named the file.
                 ErrorKind::Corrupt => error.with_kind(ErrorKind::Invalid),
                 _ => error,
-            })?;
+            }
+        })?;
         let metadata = document.metadata();
         self.policy.check(metadata.location())?;
         for path in LOCATION_PROPERTIES {
@@ -344,7 +352,7 @@ impl Committer {
     }
 }
 
-fn outcome(ident: &TableIdent, files: &[StagedFile]) -> CommittedTable {
+pub(super) fn outcome(ident: &TableIdent, files: &[StagedFile]) -> CommittedTable {
     CommittedTable {
         namespace: ident.namespace.clone(),
         name: ident.name.clone(),

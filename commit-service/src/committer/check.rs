@@ -22,6 +22,12 @@ pub(super) fn request(request: &CommitRequest) -> Result<()> {
     }
     let mut paths = HashSet::new();
     for change in &request.changes {
+        if change.change.is_of_namespace() {
+            if request.changes.len() > 1 {
+                return Err(Error::invalid("a namespace is changed together with something else"));
+            }
+            return namespace(&change.ident);
+        }
         name(&change.ident)?;
         if change.reference != MAIN {
             return Err(Error::unsupported(format!(
@@ -52,6 +58,22 @@ pub(super) fn name(ident: &TableIdent) -> Result<()> {
         return bad("has a dot inside a namespace level, which the catalog cannot tell from a separator");
     }
     Ok(())
+}
+
+/// Whether a name is one of a namespace that the catalog's layout can keep.
+fn namespace(ident: &TableIdent) -> Result<()> {
+    if !ident.name.is_empty() {
+        return Err(Error::invalid(format!("{ident} is the name of a table, not of a namespace")));
+    }
+    if ident.namespace.is_empty() || ident.namespace.iter().any(String::is_empty) {
+        return Err(Error::invalid("a namespace name is empty"));
+    }
+    match ident.namespace.iter().find(|level| level.contains('.')) {
+        Some(level) => Err(Error::invalid(format!(
+            "namespace level {level:?} has a dot, which the catalog cannot tell from a separator: use another name"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Checks that a table takes data files at all.

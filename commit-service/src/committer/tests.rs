@@ -1,6 +1,7 @@
 //! The committer through its service, over a real store and real files.
 
 mod faults;
+mod namespaces;
 mod race;
 mod random;
 
@@ -267,7 +268,9 @@ async fn a_damaged_table_can_be_dropped_by_name() {
     let (_folder, world) = world().await;
     let service = world.service();
     let document = world.create("t", &[]).await.unwrap();
-    world.storage.delete(&world.store_location("t").await.unwrap()).await.unwrap();
+    let location = world.store_location("t").await.unwrap();
+    world.storage.delete(&location).await.unwrap();
+    world.storage.cache().forget(&location);
     let mut drop = world.request(id(1), "t", StatementKind::DropTable, Change::Drop);
     service.begin(world.begin(id(1))).await.unwrap();
     drop.changes[0].uuid = Some(document.metadata().uuid());

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use icecap_table::metadata::TableDocument;
+use icecap_table::verify::Seen;
 use rusqlite::OpenFlags;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::gate::Place;
-use super::{Output, icecap_binary, run_within};
+use super::{Output, icecap_binary, invariants, run_within};
 use crate::canonical::{Column, Rows, columns_of};
 use crate::{Failure, Result};
 
@@ -21,9 +24,12 @@ const RUN_WITHIN: Duration = Duration::from_secs(120);
 /// What the environment variable says to keep temporary warehouses, to look into after a failure.
 const KEEP: &str = "ICECAP_CONFORMANCE_KEEP";
 
-/// A warehouse of one test, removed at its end.
+/// A warehouse of one test, removed at its end. Before that the spec's invariants are checked, of every snapshot of
+/// its tables that no check looked at yet.
 pub struct Warehouse {
     folder: TempDir,
+    seen: Mutex<Seen>,
+    is_damaged: AtomicBool,
     _place: Place,
 }
 
@@ -59,7 +65,7 @@ impl Warehouse {
             folder.disable_cleanup(true);
             println!("kept: {}", folder.path().display());
         }
-        Ok(Self { folder, _place: place })
+        Ok(Self { folder, seen: Mutex::default(), is_damaged: AtomicBool::new(false), _place: place })
     }
 
     /// A folder beside the warehouse, for sources and the like.
@@ -141,6 +147,20 @@ impl Warehouse {
         Ok(pointers.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The invariants of the specification that tables, given by name and metadata location, break: in their
+    /// current snapshots and in all that were not looked at before.
+    ///
+    /// # Errors
+    /// When the check cannot run at all.
+    pub fn broken_invariants(&self, tables: &BTreeMap<String, String>) -> Result<Vec<String>> {
+        invariants::broken(tables, &mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says that the test damages tables by hand, so that they are not to be judged at its end.
+    pub fn damages_tables(&self) {
+        self.is_damaged.store(true, Ordering::Relaxed);
+    }
+
     /// Where a table's metadata is.
     ///
     /// # Errors
@@ -192,6 +212,17 @@ impl Warehouse {
         found.retain(|file| !file.starts_with("catalog.db"));
         found.sort();
         Ok(found)
+    }
+}
+
+impl Drop for Warehouse {
+    fn drop(&mut self) {
+        // A test that failed already has said why.
+        if std::thread::panicking() || self.is_damaged.load(Ordering::Relaxed) {
+            return;
+        }
+        let broken = self.pointers().and_then(|tables| self.broken_invariants(&tables));
+        assert!(broken.as_ref().is_ok_and(Vec::is_empty), "at the end of the test: {broken:#?}");
     }
 }
 

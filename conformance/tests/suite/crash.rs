@@ -156,22 +156,87 @@ fn a_killed_statement_asked_again_under_its_token_runs_once() {
     assert!(killed >= WITH_TOKEN / 4, "only {killed} of {WITH_TOKEN} processes were hit");
 }
 
-/// Asks under a token until its dead attempt has been taken over; answers the summary.
 fn ask_again(warehouse: &Warehouse, token: &str, id: usize, started: Instant) -> Value {
+    let summary = answered(warehouse, token, &insert(id), started);
+    assert_eq!(summary["rows_inserted"], 1, "{token}");
+    summary
+}
+
+/// Asks under a token until its dead attempt has been taken over; answers the summary.
+fn answered(warehouse: &Warehouse, token: &str, statement: &str, started: Instant) -> Value {
     loop {
-        let output = start(warehouse, &["--id", token], &[insert(id)]).wait_with_output().unwrap();
+        let statements = [statement.to_owned()];
+        let output = start(warehouse, &["--id", token], &statements).wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.success() {
             let line = String::from_utf8_lossy(&output.stdout).into_owned();
-            let summary: Value =
-                serde_json::from_str(line.trim()).unwrap_or_else(|_| panic!("{line:?} is no summary"));
-            assert_eq!(summary["rows_inserted"], 1, "{token}");
-            return summary;
+            return serde_json::from_str(line.trim()).unwrap_or_else(|_| panic!("{line:?} is no summary"));
         }
         assert!(said.contains("error[unavailable]"), "{token}: {said}");
         assert!(started.elapsed() < TAKE_OVER_WITHIN, "{token} is not taken over: {said}");
         std::thread::sleep(Duration::from_millis(500));
     }
+}
+
+/// Namespaces made and dropped under tokens by processes that are killed: asked again, each happens once, and a token
+/// that was answered does nothing more, whatever happened since.
+#[test]
+fn a_killed_change_of_a_namespace_asked_again_under_its_token_happens_once() {
+    const NAMESPACES: usize = 30;
+    let warehouse = Warehouse::alone().unwrap();
+    let mut random = seeded();
+    let whole = {
+        // The first run also makes the catalog.
+        warehouse.run(&["CREATE SCHEMA warm"]).unwrap().success().unwrap();
+        let started = Instant::now();
+        warehouse.run(&["DROP SCHEMA warm"]).unwrap().success().unwrap();
+        started.elapsed()
+    };
+    let named = |kind: &str| format!("SHOW NAMESPACES LIKE '{kind}'");
+    let exists = |name: &str| !warehouse.query(&[&named(name)]).unwrap().is_empty();
+    let (mut killed, mut done_unreported) = (0, 0);
+    for number in 0..NAMESPACES {
+        let name = format!("n{number}");
+        let steps = [
+            ("CREATE_DATABASE", format!("CREATE SCHEMA {name}"), true),
+            ("DROP_DATABASE", format!("DROP SCHEMA {name}"), false),
+        ];
+        for (word, statement, there) in &steps {
+            let token = format!("{word}-{number}");
+            let mut child = start(&warehouse, &["--id", &token], std::slice::from_ref(statement));
+            std::thread::sleep(whole.mul_f64(random.random_range(0.0..1.2)));
+            child.kill().unwrap();
+            let output = child.wait_with_output().unwrap();
+            killed += usize::from(!output.status.success());
+            let happened = exists(&name) == *there;
+            assert!(happened || !output.status.success(), "{statement} reported success: {output:?}");
+            done_unreported += usize::from(happened && !output.status.success());
+            let told = answered(&warehouse, &token, statement, Instant::now());
+            assert_eq!(told, json!({"statement": word, "table": name}));
+            assert_eq!(exists(&name), *there, "{statement}");
+        }
+        // Both again, in the other order: what was recorded is told, and nothing is done.
+        for (word, statement, _) in &steps {
+            let told = answered(&warehouse, &format!("{word}-{number}"), statement, Instant::now());
+            assert_eq!(told, json!({"statement": word, "table": name}));
+            assert!(!exists(&name), "{statement} was done a second time");
+        }
+    }
+    // A statement that had nothing to do is recorded too.
+    let run = |statement: &str| answered(&warehouse, "nothing", statement, Instant::now());
+    run("DROP SCHEMA IF EXISTS later");
+    warehouse.run(&["CREATE SCHEMA later"]).unwrap().success().unwrap();
+    run("DROP SCHEMA IF EXISTS later");
+    assert!(exists("later"));
+    // The token belongs to that statement.
+    let other = start(&warehouse, &["--id", "nothing"], &["DROP SCHEMA later".to_owned()]);
+    let other = other.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&other.stderr).contains("error[invalid]"), "{other:?}");
+    report(
+        "kill_namespaces",
+        &json!({"statements": 2 * NAMESPACES, "killed": killed, "committed_unreported": done_unreported}),
+    );
+    assert!(killed >= NAMESPACES / 4, "only {killed} of {} processes were hit", 2 * NAMESPACES);
 }
 
 #[test]

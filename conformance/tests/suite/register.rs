@@ -5,6 +5,13 @@ use std::path::Path;
 use icecap_conformance::canonical::difference;
 use icecap_conformance::reader::Foreign;
 use icecap_conformance::stack::Warehouse;
+use icecap_table::clock::{IdSource, SystemIds};
+use icecap_table::iceberg::spec::Operation;
+use icecap_table::id::WriteId;
+use icecap_table::metadata::TableDocument;
+use icecap_table::snapshot::{SnapshotRequest, produce};
+use icecap_table::staged_file::StagedFile;
+use icecap_table::storage::Storage;
 use serde_json::{Value, json};
 
 use crate::compare::{everyone_agrees, everyone_reads};
@@ -96,6 +103,70 @@ fn a_table_outside_the_warehouse_needs_leave() {
     // A name is taken once, and the same call under a token happens once.
     assert!(!allowed(&[&call]).0);
     warehouse.run(&["DROP TABLE t"]).unwrap();
+}
+
+/// A table whose manifest names a file of the machine's: registering it reads no manifest, reading it does.
+#[test]
+fn a_manifest_that_names_a_file_elsewhere_is_not_followed() {
+    let warehouse = Warehouse::new().unwrap();
+    warehouse
+        .run(&["CREATE TABLE t (id bigint) USING iceberg", "INSERT INTO t VALUES (1)"])
+        .unwrap()
+        .success()
+        .unwrap();
+    let location = warehouse.metadata_location("default.t").unwrap();
+    let hostile = named_by_a_manifest(&location, "file:///etc/passwd");
+    let call = format!("CALL system.register_table('hostile', '{hostile}')");
+    warehouse.run(&[&call]).unwrap().success().unwrap();
+    // Its data file is none, and has another length.
+    warehouse.damages_tables();
+    for statement in
+        ["SELECT * FROM hostile", "SELECT count(*) FROM hostile", "INSERT INTO t SELECT * FROM hostile"]
+    {
+        let output = warehouse.run(&[statement]).unwrap();
+        output.fails_with("denied", "--allow-location").unwrap();
+        output.fails_with("denied", "/etc/passwd").unwrap();
+    }
+    let mut command = warehouse.command().unwrap();
+    command.args(["--allow-location", "/etc", "-e", "SELECT * FROM hostile"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("error[corrupt]") && said.contains("/etc/passwd"), "{said}");
+    // Who reads the rest is not held up by it.
+    assert_eq!(warehouse.query(&["SELECT id FROM hostile WHERE id = 1"]).unwrap(), [json!({"id": 1})]);
+}
+
+/// A metadata file like the one at `location`, with a snapshot more, which has a data file of that name.
+fn named_by_a_manifest(location: &str, path: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let storage = Storage::local();
+        let document = TableDocument::load(&storage, location).await.unwrap();
+        let mut file = StagedFile::data(path, 0, Vec::new());
+        file.record_count = 1;
+        file.file_size_bytes = 100;
+        file.lower_bounds.insert(1, 7_i64.to_le_bytes().to_vec());
+        file.upper_bounds.insert(1, 7_i64.to_le_bytes().to_vec());
+        let metadata = document.metadata();
+        let request = SnapshotRequest {
+            document: &document,
+            write_id: WriteId::from_token("hostile", 0, 0),
+            step: "0",
+            reference: "main",
+            schema_id: metadata.current_schema_id(),
+            operation: Operation::Append,
+            added: &[file],
+            removed: &[],
+            extra_summary: Default::default(),
+            now_ms: metadata.last_updated_ms() + 1,
+            uuid: SystemIds.uuid(),
+        };
+        let produced = produce(&storage, request).await.unwrap();
+        let next = document.apply(produced.updates, Some(location), metadata.last_updated_ms() + 1).unwrap();
+        let made = next.next_location(Some(location), SystemIds.uuid());
+        storage.put_new(&made, next.to_bytes().unwrap()).await.unwrap();
+        made
+    })
 }
 
 #[test]

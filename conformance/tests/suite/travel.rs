@@ -61,6 +61,24 @@ fn each_snapshot_is_read_with_its_own_schema_as_spark_reads_it() {
         let rows = warehouse.query(&[&format!("SELECT * FROM t {version} ORDER BY id")]);
         assert_eq!(&rows.unwrap_or_else(|failure| panic!("{version}: {failure}")), expected, "{version}");
     }
+    for (name, expected) in [
+        ("t.branch_side", &side),
+        ("default.T.Branch_SIDE", &side),
+        ("icecap.default.t.\"branch_side\"", &side),
+        ("t.tag_kept", &two),
+        ("t.`tag_2024`", &two),
+        ("t.branch_main", &all),
+    ] {
+        let rows = warehouse.query(&[&format!("SELECT * FROM {name} ORDER BY id")]);
+        assert_eq!(&rows.unwrap_or_else(|failure| panic!("{name}: {failure}")), expected, "{name}");
+    }
+    // Each kind under its own prefix, and the message says what there is.
+    for name in ["t.branch_kept", "t.tag_side"] {
+        let output = warehouse.run(&[&format!("SELECT * FROM {name}")]).unwrap();
+        for reference in ["it has tag_2024", "tag_kept", "branch_main", "branch_side"] {
+            output.fails_with("not-found", reference).unwrap();
+        }
+    }
     for id in [first, second, third] {
         let metadata = warehouse.metadata("default.t").unwrap();
         let columns = columns_of(&metadata, Some(id)).unwrap();

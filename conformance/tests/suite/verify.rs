@@ -91,6 +91,7 @@ fn table() -> Warehouse {
     let report = verify(&warehouse.path(), &["t"]).objects().unwrap().remove(0);
     assert_eq!(report["violations"], json!([]), "{report:#}");
     assert_eq!((&report["snapshots"], &report["files"], &report["rows"]), (&json!(2), &json!(2), &json!(5)));
+    warehouse.damages_tables();
     warehouse
 }
 
@@ -331,6 +332,15 @@ fn a_table_that_is_not_there_is_no_fault_of_its() {
     std::fs::create_dir(&bare).unwrap();
     verify(&bare, &["t"]).fails_with("not-found", "no warehouse").unwrap();
     assert_eq!(std::fs::read_dir(&bare).unwrap().count(), 0, "a check makes nothing");
+    // Nor does it make the catalog that it was told of.
+    let catalog = warehouse.beside().join("other").join("catalog.db");
+    let uri = format!("sqlite:{}", catalog.display());
+    let asked = verify(&warehouse.path(), &["--catalog", &uri, "t"]);
+    asked.fails_with("not-found", "there is no catalog sqlite:").unwrap();
+    let file = warehouse.metadata_location("default.t").unwrap();
+    let report = verify(&warehouse.path(), &["--catalog", &uri, &file]).objects().unwrap().remove(0);
+    assert_eq!(report["violations"], json!([]), "{report:#}");
+    assert!(!catalog.parent().unwrap().exists(), "a check makes nothing");
     let report = verify(&warehouse.path(), &["--metadata-only", "t"]).objects().unwrap().remove(0);
     assert_eq!(report["data_was_read"], json!(false));
 }

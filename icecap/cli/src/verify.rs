@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use icecap::engine::{Engine, METADATA_SUFFIX, VerifyReport};
+use icecap::engine::{Engine, EngineSettings, METADATA_SUFFIX, VerifyReport};
 use icecap_table::Error;
 use serde_json::json;
 
@@ -17,8 +17,11 @@ use crate::run::runtime;
 /// `Corrupt` when a table is not sound, after all reports; of the engine's kinds when one cannot be looked at.
 pub(crate) fn run(command: &VerifyCommand) -> Result<(), Failure> {
     let mut settings = command.settings();
-    let place = Place::of(command)?;
-    settings.warehouse = place.warehouse.clone();
+    let place = Place::of(command, &settings)?;
+    if let Some(folder) = &place.temporary {
+        settings.warehouse = folder.to_string_lossy().into_owned();
+        settings.catalog = None;
+    }
     let runtime = runtime(settings.threads)?;
     let mut unsound = Vec::new();
     let outcome = runtime.block_on(async {
@@ -44,29 +47,28 @@ pub(crate) fn run(command: &VerifyCommand) -> Result<(), Failure> {
 
 /// Where the engine opens: opening makes a warehouse that is not there, and a check makes nothing.
 struct Place {
-    warehouse: String,
     /// A folder of our own, for metadata files that belong to no warehouse.
     temporary: Option<PathBuf>,
 }
 
 impl Place {
-    fn of(command: &VerifyCommand) -> Result<Self, Error> {
-        let warehouse = command.warehouse.clone();
-        let folder = warehouse.strip_prefix("file://").unwrap_or(&warehouse);
-        // A folder without a catalog is none: opening it would make one.
-        let has_catalog = command.catalog.is_some() || Path::new(folder).join("catalog.db").is_file();
-        if Path::new(folder).is_dir() && has_catalog {
-            return Ok(Self { warehouse, temporary: None });
+    fn of(command: &VerifyCommand, settings: &EngineSettings) -> Result<Self, Error> {
+        let warehouse = &command.warehouse;
+        let folder = warehouse.strip_prefix("file://").unwrap_or(warehouse);
+        let has_warehouse = Path::new(folder).is_dir();
+        if has_warehouse && settings.has_catalog()? {
+            return Ok(Self { temporary: None });
         }
         if !command.tables.iter().all(|table| table.ends_with(METADATA_SUFFIX)) {
-            return Err(Error::not_found(format!(
-                "there is no warehouse {warehouse}: name it with --warehouse"
-            )));
+            return Err(match &command.catalog {
+                Some(catalog) if has_warehouse => Error::not_found(format!(
+                    "there is no catalog {catalog}: name one that exists with --catalog"
+                )),
+                _ => Error::not_found(format!("there is no warehouse {warehouse}: name it with --warehouse")),
+            });
         }
         let parent = command.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let folder = parent.join(format!("icecap-verify-{}", std::process::id()));
-        let warehouse = folder.to_string_lossy().into_owned();
-        Ok(Self { warehouse, temporary: Some(folder) })
+        Ok(Self { temporary: Some(parent.join(format!("icecap-verify-{}", std::process::id()))) })
     }
 }
 

@@ -60,16 +60,16 @@ impl Run {
     async fn provider(&self, table_use: &TableUse, shows_hidden: bool) -> Result<Arc<dyn TableProvider>> {
         match &table_use.kind {
             TableUseKind::Table { name, version } => {
-                let loaded = self.parts.load(name).await?;
+                let (loaded, rest) = self.parts.load_to_read(name).await?;
                 let storage = self.parts.storage.clone();
-                let table = match version {
+                let table = match self.state_of(&loaded, rest, version.as_ref()).await? {
                     None => IcebergTable::new(loaded, storage, None)?,
-                    Some(version) => {
-                        let (snapshot, schema) = self.state_at(&loaded, version).await?;
-                        IcebergTable::with_schema(loaded, storage, snapshot, schema)?
-                    }
+                    Some((snapshot, schema)) => IcebergTable::with_schema(loaded, storage, snapshot, schema)?,
                 };
-                let table = table.with_metadata_columns(shows_hidden).with_log(self.scans.clone());
+                let table = table
+                    .with_policy(self.parts.policy.clone())
+                    .with_metadata_columns(shows_hidden)
+                    .with_log(self.scans.clone());
                 Ok(Arc::new(table))
             }
             TableUseKind::Function { name, args } => {

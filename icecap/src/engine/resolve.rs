@@ -1,8 +1,8 @@
 //! From a name as it was written to the thing that it names.
 //!
 //! Names match case-insensitively, an exact match first; two matches are an error. A first part equal to the
-//! catalog's name is the catalog; then the longest existing table name; what remains would be a metadata table or
-//! a reference.
+//! catalog's name is the catalog; then the longest existing table name; what remains is a branch or a tag to be
+//! read, or would be a metadata table.
 
 use icecap_table::catalog::LoadedTable;
 use icecap_table::id::TableIdent;
@@ -12,7 +12,7 @@ use crate::sql::{Name, NamePart, names};
 use crate::{Error, Result};
 
 /// A name's parts below the catalog.
-fn below_catalog<'a>(parts: &'a Parts, name: &'a Name) -> &'a [NamePart] {
+pub(super) fn below_catalog<'a>(parts: &Parts, name: &'a Name) -> &'a [NamePart] {
     match name.0.as_slice() {
         [first, rest @ ..] if !rest.is_empty() && first.value.eq_ignore_ascii_case(&parts.catalog_name) => {
             rest
@@ -63,6 +63,15 @@ impl Parts {
         Ok(TableIdent::new(namespace, table.normalised()))
     }
 
+    /// Loads the table that `name` names to read it: what remains after its name is for the caller to understand.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) async fn load_to_read<'a>(&self, name: &'a Name) -> Result<(LoadedTable, &'a [NamePart])> {
+        let (ident, rest) = self.longest_table(name).await?;
+        Ok((self.catalog.load_table(&ident).await?, rest))
+    }
+
     /// Loads the table that `name` names.
     ///
     /// # Errors
@@ -76,16 +85,21 @@ impl Parts {
     /// # Errors
     /// As [`load`](Self::load).
     pub(crate) async fn find_table(&self, name: &Name) -> Result<TableIdent> {
-        let written = below_catalog(self, name);
-        if let Some(ident) = self.find_exact(written).await? {
-            return Ok(ident);
+        match self.longest_table(name).await? {
+            (ident, []) => Ok(ident),
+            (ident, rest) => Err(Error::unsupported(format!(
+                "{} of table {ident} is not supported here: a branch or tag can be read in a query and nothing else yet",
+                Name(rest.to_vec())
+            ))),
         }
-        for shorter in (1..written.len()).rev() {
-            if let Some(ident) = self.find_exact(&written[..shorter]).await? {
-                let rest = Name(written[shorter..].to_vec());
-                return Err(Error::unsupported(format!(
-                    "{rest} of table {ident} is not supported yet: metadata tables, branches and tags cannot be read"
-                )));
+    }
+
+    /// The table with the longest name that `name` begins with, and the parts after it.
+    async fn longest_table<'a>(&self, name: &'a Name) -> Result<(TableIdent, &'a [NamePart])> {
+        let written = below_catalog(self, name);
+        for length in (1..=written.len()).rev() {
+            if let Some(ident) = self.find_exact(&written[..length]).await? {
+                return Ok((ident, &written[length..]));
             }
         }
         Err(Error::not_found(format!("table {name} does not exist: SHOW TABLES lists those that do")))

@@ -71,6 +71,19 @@ impl Session {
             Statement::CreateTable(create) => run.create_table(create).await,
             Statement::Insert(insert) => run.insert(insert).await,
             Statement::DropTable { name, if_exists, purge } => run.drop_table(name, *if_exists, *purge).await,
+            Statement::CreateNamespace { name, if_not_exists, comment, location, properties } => {
+                run.create_namespace(
+                    name,
+                    *if_not_exists,
+                    comment.as_deref(),
+                    location.as_deref(),
+                    properties,
+                )
+                .await
+            }
+            Statement::DropNamespace { name, if_exists, cascade } => {
+                run.drop_namespace(name, *if_exists, *cascade).await
+            }
             Statement::Call { procedure, args } => run.call(procedure, args).await,
             Statement::Explain { analyze, statement } => run.explain(*analyze, statement).await,
             other => run.limited(run.read(other)).await,
@@ -116,19 +129,6 @@ impl Run {
     async fn read(&self, statement: &Statement) -> Result<StatementResult> {
         match statement {
             Statement::Query(query) => self.query(query).await,
-            Statement::CreateNamespace { name, if_not_exists, comment, location, properties } => {
-                self.create_namespace(
-                    name,
-                    *if_not_exists,
-                    comment.as_deref(),
-                    location.as_deref(),
-                    properties,
-                )
-                .await
-            }
-            Statement::DropNamespace { name, if_exists, cascade } => {
-                self.drop_namespace(name, *if_exists, *cascade).await
-            }
             Statement::ShowTables { namespace, pattern } => {
                 self.show_tables(namespace.as_ref(), pattern.as_deref()).await
             }
@@ -141,6 +141,8 @@ impl Run {
             Statement::CreateTable(_)
             | Statement::Insert(_)
             | Statement::DropTable { .. }
+            | Statement::CreateNamespace { .. }
+            | Statement::DropNamespace { .. }
             | Statement::Call { .. }
             | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))

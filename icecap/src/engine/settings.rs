@@ -24,6 +24,8 @@ pub struct EngineSettings {
     pub temp_dir: Option<PathBuf>,
     /// How long one statement may take.
     pub timeout: Option<Duration>,
+    /// What metadata files, manifests and Parquet footers that are remembered may take; by default 128 MiB.
+    pub cache_bytes: Option<usize>,
     /// Location prefixes outside the warehouse where tables may lie.
     pub allow_location: Vec<String>,
     /// Prefixes that `read_parquet` and `read_csv` are held to; anywhere when absent.
@@ -60,6 +62,16 @@ impl EngineSettings {
             Some(threads) => Ok(threads),
             None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)),
         }
+    }
+
+    /// Whether the catalog is there already. Opening makes one that is not; who only looks asks first.
+    ///
+    /// # Errors
+    /// `Invalid` and `Unsupported` for a catalog that cannot be opened either.
+    pub fn has_catalog(&self) -> Result<bool> {
+        let warehouse = icecap_table::location::to_location(&self.warehouse)?;
+        let (path, _) = self.catalog_file(&warehouse)?;
+        Ok(path.is_file())
     }
 
     /// How writes are parted and run.
@@ -161,6 +173,20 @@ mod tests {
         ] {
             assert_eq!(catalog(uri).unwrap_err().kind(), kind, "{uri}");
         }
+    }
+
+    #[test]
+    fn a_catalog_is_looked_for_and_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.db");
+        let settings = EngineSettings {
+            catalog: Some(format!("sqlite:{}", file.display())),
+            ..EngineSettings::new(folder.path().to_string_lossy())
+        };
+        assert!(!settings.has_catalog().unwrap());
+        assert!(!file.exists());
+        std::fs::write(&file, "").unwrap();
+        assert!(settings.has_catalog().unwrap());
     }
 
     #[test]

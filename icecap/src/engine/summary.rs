@@ -9,7 +9,7 @@ use icecap_table::commit::Committed;
 pub struct WriteSummary {
     /// Athena's SubstatementType word.
     pub statement: String,
-    /// The table's full name.
+    /// The full name of the table, or of the namespace.
     pub table: String,
     /// Rows added, where the statement adds rows.
     pub rows_inserted: Option<u64>,
@@ -46,7 +46,10 @@ impl WriteSummary {
             |of: fn(&icecap_table::commit::CommittedTable) -> u64| committed.tables.iter().map(of).sum();
         Self {
             statement: committed.statement.clone(),
-            table: table.map_or_else(String::new, |t| format!("{}.{}", t.namespace.join("."), t.name)),
+            table: table.map_or_else(String::new, |t| match t.name.is_empty() {
+                true => t.namespace.join("."),
+                false => format!("{}.{}", t.namespace.join("."), t.name),
+            }),
             rows_inserted: Some(sum(|t| t.added_rows)),
             rows_updated: None,
             rows_deleted: None,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use icecap_table::commit::{Change, StatementKind, TableChange};
+use icecap_table::id::TableIdent;
 
 use super::insert::MAIN;
+use super::resolve::below_catalog;
 use super::session::Run;
 use super::write::Intent;
 use super::{DoneSummary, StatementResult};
@@ -59,34 +61,50 @@ impl Run {
         location: Option<&str>,
         properties: &[(String, String)],
     ) -> Result<StatementResult> {
-        const STATEMENT: &str = "CREATE_DATABASE";
-        let levels = self.parts.new_namespace(name);
-        if let Some(existing) = self.parts.find_namespace(&name.0).await? {
-            return match if_not_exists {
-                true => Ok(done(STATEMENT, existing.join("."))),
-                false => Err(Error::already_exists(format!(
-                    "namespace {} exists already: say IF NOT EXISTS to go on",
-                    existing.join(".")
-                ))),
+        let kind = StatementKind::CreateNamespace;
+        let target = name.normalised().join(".");
+        let planned = async {
+            // One that exists in another spelling is the same.
+            let levels = match self.parts.find_namespace(below_catalog(&self.parts, name)).await? {
+                Some(existing) => existing,
+                None => self.parts.new_namespace(name),
             };
-        }
-        let mut all: BTreeMap<String, String> = properties.iter().cloned().collect();
-        if let Some(comment) = comment {
-            all.insert("comment".to_owned(), comment.to_owned());
-        }
-        if let Some(location) = location {
-            let location = icecap_table::location::to_location(location)?;
-            self.parts.policy.check(location.trim_end_matches('/'))?;
-            all.insert("location".to_owned(), location);
-        }
-        match self.parts.catalog.create_namespace(&levels, all).await {
-            Ok(()) => Ok(done(STATEMENT, levels.join("."))),
-            // Somebody else made it in between.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && if_not_exists => {
-                Ok(done(STATEMENT, levels.join(".")))
+            let mut all: BTreeMap<String, String> = properties.iter().cloned().collect();
+            if let Some(comment) = comment {
+                all.insert("comment".to_owned(), comment.to_owned());
             }
-            Err(error) => Err(error),
-        }
+            if let Some(location) = location {
+                let location = icecap_table::location::to_location(location)?;
+                self.parts.policy.check(location.trim_end_matches('/'))?;
+                all.insert("location".to_owned(), location);
+            }
+            Ok((levels, all))
+        };
+        let (levels, properties) = match self.limited(planned).await {
+            Ok(planned) => planned,
+            Err(error) => return self.replay_or(kind, target, error).await.map(as_done),
+        };
+        self.change_namespace(kind, target, levels, Change::CreateNamespace { properties, if_not_exists })
+            .await
+    }
+
+    /// Whether the namespace exists is the committer's question, so that a repeated token finds its outcome.
+    async fn change_namespace(
+        &self,
+        kind: StatementKind,
+        target: String,
+        levels: Vec<String>,
+        change: Change,
+    ) -> Result<StatementResult> {
+        let change = TableChange {
+            ident: TableIdent::new(levels, String::new()),
+            uuid: None,
+            reference: MAIN.to_owned(),
+            base: None,
+            change,
+        };
+        let intent = Intent { kind, target, bases: Vec::new(), prefixes: Vec::new() };
+        self.write(intent, |_| async move { Ok(vec![change]) }).await.map(as_done)
     }
 
     /// Runs `DROP SCHEMA`.
@@ -96,21 +114,19 @@ impl Run {
         if_exists: bool,
         cascade: bool,
     ) -> Result<StatementResult> {
-        const STATEMENT: &str = "DROP_DATABASE";
         if cascade {
             return Err(Error::unsupported(
                 "DROP SCHEMA … CASCADE is not supported yet: drop the namespace's tables first",
             ));
         }
-        let namespace = match self.parts.namespace(name).await {
-            Ok(namespace) => namespace,
-            Err(error) if error.kind() == ErrorKind::NotFound && if_exists => {
-                return Ok(done(STATEMENT, name.normalised().join(".")));
-            }
-            Err(error) => return Err(error),
+        let kind = StatementKind::DropNamespace;
+        let target = name.normalised().join(".");
+        let found = self.parts.find_namespace(below_catalog(&self.parts, name));
+        let levels = match self.limited(found).await {
+            Ok(found) => found.unwrap_or_else(|| self.parts.new_namespace(name)),
+            Err(error) => return self.replay_or(kind, target, error).await.map(as_done),
         };
-        self.parts.catalog.drop_namespace(&namespace).await?;
-        Ok(done(STATEMENT, namespace.join(".")))
+        self.change_namespace(kind, target, levels, Change::DropNamespace { if_exists }).await
     }
 }
 

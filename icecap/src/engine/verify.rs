@@ -16,7 +16,7 @@ use datafusion::prelude::SessionContext;
 use icecap_table::catalog::LoadedTable;
 use icecap_table::iceberg::spec::{Datum, NestedField, PrimitiveType, Type};
 use icecap_table::id::TableIdent;
-use icecap_table::location;
+use icecap_table::location::{self, Policy};
 use icecap_table::metadata::TableDocument;
 use icecap_table::scan::{ScanFile, ScanRequest};
 use icecap_table::verify::{MetadataReport, check_metadata};
@@ -63,9 +63,11 @@ impl Engine {
     pub async fn verify(&self, table: &str, with_data: bool) -> Result<VerifyReport> {
         let loaded = self.table_to_verify(table).await?;
         let storage = &self.parts.storage;
-        let mut checked = check_metadata(storage, &loaded.document, usize::MAX).await;
+        let mut checked = check_metadata(storage, &loaded.document).await;
         if with_data {
-            match self.check_data(&loaded).await {
+            // Whoever names a file vouches for what it names; a catalog's tables are held to the policy.
+            let policy = (!table.ends_with(METADATA_SUFFIX)).then(|| self.parts.policy.clone());
+            match self.check_data(&loaded, policy).await {
                 Ok(found) => checked.violations.extend(found),
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
                     checked.violations.push(format!("the data cannot be read: {error}"));
@@ -88,16 +90,19 @@ impl Engine {
     }
 
     /// What the manifests of the current snapshot say wrongly of its data files.
-    async fn check_data(&self, loaded: &LoadedTable) -> Result<Vec<String>> {
+    async fn check_data(&self, loaded: &LoadedTable, policy: Option<Policy>) -> Result<Vec<String>> {
         let metadata = loaded.document.metadata();
         let Some(snapshot) = metadata.current_snapshot() else { return Ok(Vec::new()) };
-        let storage = self.parts.storage.clone();
+        // What is really stored, not what is remembered of it.
+        let storage = self.parts.storage.clone().with_cache_bytes(0);
         let schema = Arc::clone(metadata.current_schema());
-        let plan = ScanRequest::new(metadata, snapshot)?
-            .with_schema(Arc::clone(&schema))
-            .ignoring_deletes()
-            .plan(&storage)
-            .await?;
+        let request =
+            ScanRequest::new(metadata, snapshot)?.with_schema(Arc::clone(&schema)).ignoring_deletes();
+        let plan = match &policy {
+            Some(policy) => request.with_policy(policy.clone()),
+            None => request,
+        };
+        let plan = plan.plan(&storage).await?;
         let files: BTreeMap<&str, &ScanFile> =
             plan.files.iter().map(|file| (file.path.as_str(), file)).collect();
         let columns: Vec<(&NestedField, &PrimitiveType)> = schema
@@ -109,9 +114,12 @@ impl Engine {
                 _ => None,
             })
             .collect();
-        let table = Arc::new(
-            IcebergTable::new(loaded.clone(), storage, None)?.with_metadata_columns(true).ignoring_deletes(),
-        );
+        let table =
+            IcebergTable::new(loaded.clone(), storage, None)?.with_metadata_columns(true).ignoring_deletes();
+        let table = Arc::new(match policy {
+            Some(policy) => table.with_policy(policy),
+            None => table,
+        });
         let context = SessionContext::new_with_state(self.parts.planner.clone());
         let mut violations = Vec::new();
         let mut chunks: Vec<&[(&NestedField, &PrimitiveType)]> = columns.chunks(COLUMNS_AT_ONCE).collect();

@@ -1,5 +1,6 @@
 //! Time travel: from a version as it was written to a snapshot, and the schema that it is read with.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -14,9 +15,14 @@ use icecap_table::iceberg::spec::{SchemaRef, Snapshot, SnapshotRef, TableMetadat
 use super::from_datafusion;
 use super::insert::MAIN;
 use super::session::Run;
-use crate::sql::VersionSpec;
 use crate::sql::plan::StatementContext;
+use crate::sql::{Name, NamePart, VersionSpec, names};
 use crate::{Error, Result};
+
+/// What a part of a name that is a branch begins with.
+const BRANCH: &str = "branch_";
+/// What a part of a name that is a tag begins with.
+const TAG: &str = "tag_";
 
 /// How many snapshots or references an error names.
 const NAMED: usize = 10;
@@ -25,6 +31,30 @@ const NAMED: usize = 10;
 pub(super) type State = (Option<SnapshotRef>, SchemaRef);
 
 impl Run {
+    /// The state that a use of a table asks for, by the parts after its name or by a version; `None` for the
+    /// current one.
+    ///
+    /// # Errors
+    /// As [`state_at`](Self::state_at); `Unsupported` for a metadata table; `Invalid` for both at once.
+    pub(super) async fn state_of(
+        &self,
+        loaded: &LoadedTable,
+        rest: &[NamePart],
+        version: Option<&VersionSpec>,
+    ) -> Result<Option<State>> {
+        let found = match (rest, version) {
+            ([], None) => return Ok(None),
+            ([], Some(version)) => return self.state_at(loaded, version).await.map(Some),
+            ([part], None) => named_reference(loaded, part),
+            ([part], Some(_)) if Reference::of(part).is_some() => Err(Error::invalid(format!(
+                "{} names a version of the table already: leave AS OF out, or that part of the name",
+                Name(rest.to_vec())
+            ))),
+            _ => Err(no_metadata_table(rest)),
+        };
+        found.map(Some).map_err(|error| error.with("table", loaded.ident.to_string()))
+    }
+
     /// The state of a table that `version` asks for.
     ///
     /// # Errors
@@ -73,6 +103,49 @@ impl Run {
     }
 }
 
+/// What a part of a name after a table's asks for: `branch_x` or `tag_x`, the prefix in any case.
+struct Reference<'a> {
+    prefix: &'static str,
+    name: &'a str,
+}
+
+impl<'a> Reference<'a> {
+    fn of(part: &'a NamePart) -> Option<Self> {
+        [BRANCH, TAG].into_iter().find_map(|prefix| {
+            let (head, name) = part.value.split_at_checked(prefix.len())?;
+            (head.eq_ignore_ascii_case(prefix) && !name.is_empty()).then_some(Self { prefix, name })
+        })
+    }
+}
+
+/// The branch or tag that a part of a name names: exactly, or the only one that differs in case alone.
+fn named_reference(loaded: &LoadedTable, part: &NamePart) -> Result<State> {
+    let Some(wanted) = Reference::of(part) else {
+        return Err(no_metadata_table(std::slice::from_ref(part)));
+    };
+    let mut known: Vec<(&'static str, String)> = Vec::new();
+    for name in reference_names(loaded) {
+        let is_branch = loaded.document.reference(&name)?.is_none_or(|found| found.is_branch());
+        known.push((if is_branch { BRANCH } else { TAG }, name));
+    }
+    let of_kind = known.iter().filter(|(prefix, _)| *prefix == wanted.prefix);
+    match names::find(wanted.name, of_kind.map(|(_, name)| name.as_str()))? {
+        Some(name) => reference(loaded, name),
+        None => {
+            let known = known.iter().map(|(prefix, name)| format!("{prefix}{name}")).collect();
+            let kind = wanted.prefix.trim_end_matches('_');
+            Err(Error::not_found(format!("there is no {kind} {}: {}", wanted.name, listed(known))))
+        }
+    }
+}
+
+fn no_metadata_table(rest: &[NamePart]) -> Error {
+    Error::unsupported(format!(
+        "{} is neither a branch (branch_x) nor a tag (tag_x) of the table, and metadata tables are not supported yet",
+        Name(rest.to_vec())
+    ))
+}
+
 fn snapshot(loaded: &LoadedTable, id: i64) -> Result<State> {
     let metadata = loaded.document.metadata();
     match metadata.snapshot_by_id(id) {
@@ -95,17 +168,23 @@ fn reference(loaded: &LoadedTable, name: &str) -> Result<State> {
     if let Ok(id) = name.parse() {
         return snapshot(loaded, id);
     }
-    let mut names: Vec<String> = match loaded.document.tree().get("refs").and_then(|refs| refs.as_object()) {
-        Some(refs) => refs.keys().cloned().collect(),
-        None => Vec::new(),
-    };
-    names.sort();
-    let known = match names.len() {
-        0 => "the table has none".to_owned(),
+    Err(Error::not_found(format!("there is no branch or tag {name}: {}", listed(reference_names(loaded)))))
+}
+
+/// Every branch and tag, in order; main too where it is not written down.
+fn reference_names(loaded: &LoadedTable) -> Vec<String> {
+    let tree = loaded.document.tree();
+    let refs = tree.get("refs").and_then(|refs| refs.as_object());
+    let mut names: BTreeSet<String> = refs.into_iter().flat_map(|refs| refs.keys().cloned()).collect();
+    names.insert(MAIN.to_owned());
+    names.into_iter().collect()
+}
+
+fn listed(names: Vec<String>) -> String {
+    match names.len() {
         more if more > NAMED => format!("it has {}, and {} more", names[..NAMED].join(", "), more - NAMED),
         _ => format!("it has {}", names.join(", ")),
-    };
-    Err(Error::not_found(format!("there is no branch or tag {name}: {known}")))
+    }
 }
 
 /// The newest entry of the snapshot log at or before a time.

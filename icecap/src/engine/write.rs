@@ -197,9 +197,10 @@ impl Run {
 
 fn rejected(kind: StatementKind, requirement: &str) -> Error {
     match kind {
-        StatementKind::CreateTable | StatementKind::CreateTableAsSelect | StatementKind::Call => {
-            Error::already_exists(requirement.to_owned())
-        }
+        StatementKind::CreateTable
+        | StatementKind::CreateTableAsSelect
+        | StatementKind::CreateNamespace
+        | StatementKind::Call => Error::already_exists(requirement.to_owned()),
         _ => Error::conflict(requirement.to_owned()),
     }
 }

@@ -284,6 +284,7 @@ impl SourceBuilder<'_> {
         let handle = FileHandle {
             record_count: Some(file.record_count),
             drop_arrow_schema: true,
+            cache: Some(Arc::clone(self.storage.cache())),
             ..FileHandle::new(file.path.clone(), store)
         };
         let meta = ObjectMeta {

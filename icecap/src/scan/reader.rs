@@ -1,7 +1,7 @@
 //! Reads a data file's bytes and footer through the table's own storage.
 //!
 //! Three things differ from DataFusion's reader. The footer of a file that is read in several slices is
-//! fetched once per scan. The Arrow schema that some writers embed is dropped: types and field ids come
+//! fetched once per scan, and that of a table's file stays in the storage's cache. The Arrow schema that some writers embed is dropped: types and field ids come
 //! from Parquet's own schema, so that a file cannot name one column in two ways. And the footer's row
 //! count must be the manifest's, because statistics are answered from the manifest.
 
@@ -17,6 +17,7 @@ use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReade
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use icecap_table::cache::ObjectCache;
 use icecap_table::{Error, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -47,11 +48,27 @@ pub(crate) struct FileHandle {
     pub(crate) drop_arrow_schema: bool,
     /// The footer, once it was read.
     pub(crate) footer: Arc<OnceCell<Arc<ParquetMetaData>>>,
+    /// Where footers are kept: of files that never change.
+    pub(crate) cache: Option<Arc<ObjectCache>>,
+}
+
+/// A footer in the cache.
+struct Footer {
+    /// The length of the file that it was read from.
+    size: u64,
+    metadata: Arc<ParquetMetaData>,
 }
 
 impl FileHandle {
     pub(crate) fn new(location: String, store: Arc<dyn ObjectStore>) -> Self {
-        Self { location, store, record_count: None, drop_arrow_schema: false, footer: Arc::default() }
+        Self {
+            location,
+            store,
+            record_count: None,
+            drop_arrow_schema: false,
+            footer: Arc::default(),
+            cache: None,
+        }
     }
 }
 
@@ -198,7 +215,7 @@ impl AsyncFileReader for Reader {
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         async move {
             let cell = Arc::clone(&self.handle.footer);
-            let footer = cell.get_or_try_init(|| async { self.load_footer().await.map(Arc::new) }).await?;
+            let footer = cell.get_or_try_init(|| self.checked_footer()).await?;
             Ok(Arc::clone(footer))
         }
         .boxed()
@@ -271,6 +288,26 @@ async fn load_footer(fetch: Fetch<'_>) -> ParquetResult<ParquetMetaData> {
 }
 
 impl Reader {
+    /// The footer, from the cache where it is in it; with as many rows as are recorded.
+    async fn checked_footer(&self) -> ParquetResult<Arc<ParquetMetaData>> {
+        let location = self.handle.location.as_str();
+        let cache = self.handle.cache.as_ref();
+        let known = cache.and_then(|cache| cache.get::<Footer>(location));
+        let footer = match known.filter(|known| known.size == self.size) {
+            Some(known) => Arc::clone(&known.metadata),
+            None => {
+                let metadata = Arc::new(self.load_footer().await?);
+                if let Some(cache) = cache {
+                    let footer = Footer { size: self.size, metadata: Arc::clone(&metadata) };
+                    cache.put(location, Arc::new(footer), metadata.memory_size());
+                }
+                metadata
+            }
+        };
+        self.check_rows(&footer)?;
+        Ok(footer)
+    }
+
     async fn load_footer(&self) -> ParquetResult<ParquetMetaData> {
         let location = self.handle.location.as_str();
         let footer = load_footer(Fetch {
@@ -281,6 +318,11 @@ impl Reader {
             bytes: Some(&self.metrics.bytes_scanned),
         })
         .await?;
+        Ok(if self.handle.drop_arrow_schema { without_arrow_schema(footer) } else { footer })
+    }
+
+    fn check_rows(&self, footer: &ParquetMetaData) -> ParquetResult<()> {
+        let location = self.handle.location.as_str();
         if let Some(expected) = self.handle.record_count {
             let mut rows: u64 = 0;
             for group in footer.row_groups() {
@@ -295,7 +337,7 @@ impl Reader {
                 ));
             }
         }
-        Ok(if self.handle.drop_arrow_schema { without_arrow_schema(footer) } else { footer })
+        Ok(())
     }
 }
 

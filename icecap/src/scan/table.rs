@@ -17,6 +17,7 @@ use icecap_table::iceberg::expr::Predicate;
 use icecap_table::iceberg::spec::{
     Literal, NameMapping, Schema, SnapshotRef, TableMetadata, Transform, Type,
 };
+use icecap_table::location::Policy;
 use icecap_table::scan::{ScanFile, ScanRequest};
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
@@ -46,6 +47,7 @@ pub struct IcebergTable {
     full: SchemaRef,
     metadata_columns: bool,
     ignores_deletes: bool,
+    policy: Option<Policy>,
     log: ScanLog,
 }
 
@@ -100,6 +102,7 @@ impl IcebergTable {
             full,
             metadata_columns: false,
             ignores_deletes: false,
+            policy: None,
             log: ScanLog::default(),
         })
     }
@@ -118,6 +121,13 @@ impl IcebergTable {
     #[must_use]
     pub fn ignoring_deletes(mut self) -> Self {
         self.ignores_deletes = true;
+        self
+    }
+
+    /// The same table, whose files must lie where `policy` lets a table's files lie: what is read through a catalog.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
         self
     }
 
@@ -160,6 +170,10 @@ impl IcebergTable {
             .with_schema(Arc::clone(&self.table_schema))
             .with_filter(predicate);
         let request = if self.ignores_deletes { request.ignoring_deletes() } else { request };
+        let request = match &self.policy {
+            Some(policy) => request.with_policy(policy.clone()),
+            None => request,
+        };
         let plan = request.plan(&self.storage).await?;
         self.log.add(PlannedScan::of(table, snapshot.snapshot_id(), filter, &plan));
         if plan.files.is_empty() {

@@ -12,6 +12,7 @@ use datafusion::execution::disk_manager::DiskManager;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
@@ -31,6 +32,9 @@ use crate::plan::from_datafusion;
 
 /// The `kind` of a row that carries a data file.
 pub const KIND_DATA: &str = "data";
+
+/// The metric that counts, for each writer, the rows that it encoded.
+pub const ROWS_ENCODED: &str = "rows_encoded";
 
 /// Batches between the source and the encoder of one input partition.
 const QUEUED_BATCHES: usize = 2;
@@ -54,6 +58,7 @@ pub struct IcebergWriteExec {
     begun: Begun,
     /// The writers at work, where they share partitions.
     team: SharedTeam,
+    metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
 
@@ -131,6 +136,7 @@ impl IcebergWriteExec {
             layout,
             begun: Begun::default(),
             team: SharedTeam::default(),
+            metrics: ExecutionPlanMetricsSet::new(),
             properties: Arc::new(properties),
         }
     }
@@ -185,6 +191,10 @@ impl ExecutionPlan for IcebergWriteExec {
         }
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn execute(
         &self,
         partition: usize,
@@ -211,6 +221,7 @@ impl ExecutionPlan for IcebergWriteExec {
             begun: Arc::clone(&self.begun),
             number: partition,
             disk,
+            encoded: MetricBuilder::new(&self.metrics).counter(ROWS_ENCODED, partition),
         };
         let rows = futures::stream::once(job.run(input.build(), member));
         // A writer without rows gives no batch.
@@ -226,6 +237,7 @@ struct Job {
     begun: Begun,
     number: usize,
     disk: Arc<DiskManager>,
+    encoded: Count,
 }
 
 impl Job {
@@ -238,7 +250,9 @@ impl Job {
         let begun = Arc::clone(&self.begun);
         let slots = Arc::clone(&member.team.slots);
         let disk = Arc::clone(&self.disk);
-        let mut writer = PartitionWriter::new(layout, self.number, slots, disk, begun).map_err(external)?;
+        let encoded = self.encoded.clone();
+        let mut writer =
+            PartitionWriter::new(layout, self.number, slots, disk, begun, encoded).map_err(external)?;
         match self.write_all(&mut writer, input, &mut member).await {
             Ok(staged) if staged.is_empty() => Ok(None),
             Ok(staged) => rows_of(&staged).map(Some),

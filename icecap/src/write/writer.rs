@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::disk_manager::DiskManager;
+use datafusion::physical_plan::metrics::Count;
 use icecap_table::staged_file::StagedFile;
 use icecap_table::{Error, Result};
 use parquet::file::properties::WriterProperties;
@@ -41,6 +42,8 @@ pub(crate) struct PartitionWriter {
     begun: Begun,
     sealed: JoinSet<Result<StagedFile>>,
     staged: Vec<StagedFile>,
+    /// Rows that this writer encoded, its own ones or those of the writers that it shares partitions with.
+    encoded: Count,
 }
 
 impl PartitionWriter {
@@ -50,6 +53,7 @@ impl PartitionWriter {
         slots: Arc<Slots>,
         disk: Arc<DiskManager>,
         begun: Begun,
+        encoded: Count,
     ) -> Result<Self> {
         let partitioner = Partitioner::new(&layout.target.schema, &layout.target.partition_spec)?;
         Ok(Self {
@@ -61,6 +65,7 @@ impl PartitionWriter {
             begun,
             sealed: JoinSet::new(),
             staged: Vec::new(),
+            encoded,
         })
     }
 
@@ -119,6 +124,7 @@ impl PartitionWriter {
         if work.waiting.is_empty() {
             return Ok(());
         }
+        self.encoded.add(work.waiting_rows);
         let step = self.step_rows(work);
         let properties = self.slots.properties(&work.waiting)?;
         let mut rest = std::mem::take(&mut work.waiting).into_iter();
@@ -272,6 +278,7 @@ impl PartitionWriter {
                     Arc::clone(&self.slots),
                     Arc::clone(&self.disk),
                     Arc::clone(&self.begun),
+                    self.encoded.clone(),
                 )?;
                 helpers.spawn(async move {
                     match helper.drain(1).await {

@@ -1,6 +1,7 @@
-//! Avro container files from outside, parsed by the kernel within bounds of memory and without panics.
+//! Manifest lists from outside, parsed by the kernel within bounds of memory and without panics. (Manifests
+//! themselves have a reader of ours, [`manifest`](crate::manifest).)
 //!
-//! The Avro library believes what a file says of its lengths and decompresses what it finds. A manifest of
+//! The kernel's Avro library believes what a file says of its lengths and decompresses what it finds. A list of
 //! some kilobytes could so ask for gigabytes; the bounds here are far above what any writer makes.
 
 use std::io::Read;
@@ -16,17 +17,16 @@ const MAX_BLOCK_BYTES: usize = 64 << 20;
 /// Deflate makes at most 1032 bytes of one.
 const MAX_DEFLATE_RATIO: usize = 1032;
 
-/// Parses `bytes`, the content of the `what` (such as "manifest") at `location`.
+/// Parses `bytes`, the content of the manifest list at `location`.
 ///
 /// # Errors
 /// `Corrupt` when `parse` fails or panics, or a block is larger than any writer makes it.
 pub(crate) fn parse<T>(
     bytes: &[u8],
-    what: &'static str,
     location: &str,
     parse: impl FnOnce(&[u8]) -> iceberg::Result<T>,
 ) -> Result<T> {
-    let corrupt = || Error::corrupt(format!("{what} cannot be parsed")).with(what, location);
+    let corrupt = || Error::corrupt("manifest list cannot be parsed").with("manifest list", location);
     // The library's only knob is for the whole process; it is set to the same value each time.
     apache_avro::util::max_allocation_bytes(MAX_BLOCK_BYTES);
     check_blocks(bytes, MAX_BLOCK_BYTES).map_err(|why| corrupt().with_source(Error::corrupt(why)))?;
@@ -213,7 +213,7 @@ mod tests {
         assert!(accepted(&container("zstandard", &frame(1 << 20))));
         assert!(!accepted(&container("zstandard", &frame(1 << 30))));
         let bomb = container("snappy", &[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 0]);
-        let error = parse(&bomb, "manifest", "file:///m.avro", |_| Ok(())).unwrap_err();
+        let error = parse(&bomb, "file:///m.avro", |_| Ok(())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.to_string().contains("file:///m.avro"), "{error}");
     }
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_parser_is_a_corrupt_file() {
-        let result: Result<()> = parse(b"", "manifest", "file:///m.avro", |_| panic!("not foreseen"));
+        let result: Result<()> = parse(b"", "file:///m.avro", |_| panic!("not foreseen"));
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }

@@ -8,6 +8,8 @@ mod wire;
 
 pub use wire::COMMIT_REQUEST_VERSION;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -25,6 +27,10 @@ pub enum StatementKind {
     CreateTableAsSelect,
     /// `DROP TABLE`
     DropTable,
+    /// `CREATE SCHEMA`
+    CreateNamespace,
+    /// `DROP SCHEMA`
+    DropNamespace,
     /// `INSERT INTO`
     Insert,
     /// `CALL`
@@ -38,6 +44,8 @@ impl StatementKind {
             Self::CreateTable => "CREATE_TABLE",
             Self::CreateTableAsSelect => "CREATE_TABLE_AS_SELECT",
             Self::DropTable => "DROP_TABLE",
+            Self::CreateNamespace => "CREATE_DATABASE",
+            Self::DropNamespace => "DROP_DATABASE",
             Self::Insert => "INSERT",
             Self::Call => "CALL",
         }
@@ -45,9 +53,17 @@ impl StatementKind {
 
     /// Reads [`as_str`](Self::as_str)'s word back.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::CreateTable, Self::CreateTableAsSelect, Self::DropTable, Self::Insert, Self::Call]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
+        [
+            Self::CreateTable,
+            Self::CreateTableAsSelect,
+            Self::DropTable,
+            Self::CreateNamespace,
+            Self::DropNamespace,
+            Self::Insert,
+            Self::Call,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -67,7 +83,7 @@ pub struct CommitRequest {
 /// One change of one table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableChange {
-    /// The table's name.
+    /// The table's name. Of a change of a namespace: the namespace's levels, and an empty name.
     pub ident: TableIdent,
     /// The table that was planned on; absent when the change makes it.
     pub uuid: Option<Uuid>,
@@ -107,6 +123,25 @@ pub enum Change {
     },
     /// Removes the table from the catalog.
     Drop,
+    /// Makes a namespace. The only change of its request.
+    CreateNamespace {
+        /// Its properties.
+        properties: BTreeMap<String, String>,
+        /// Whether one that exists already is as good: it then stays as it is.
+        if_not_exists: bool,
+    },
+    /// Removes an empty namespace. The only change of its request.
+    DropNamespace {
+        /// Whether one that does not exist is as good.
+        if_exists: bool,
+    },
+}
+
+impl Change {
+    /// Whether it changes a namespace and no table.
+    pub fn is_of_namespace(&self) -> bool {
+        matches!(self, Self::CreateNamespace { .. } | Self::DropNamespace { .. })
+    }
 }
 
 /// How a commit ended.
@@ -140,7 +175,7 @@ pub struct Committed {
 pub struct CommittedTable {
     /// The table's namespace levels.
     pub namespace: Vec<String>,
-    /// The table's name.
+    /// The table's name; empty where a namespace was changed.
     pub name: String,
     /// The snapshot made, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! Iceberg table semantics and Icecap's wire contracts.
 //!
 //! Here live the vocabulary ([`id`], [`error`]), the storage seam ([`storage`], [`location`]), table metadata
-//! that survives load and store ([`metadata`], [`properties`]), what a scan reads ([`scan`], [`expr`]), what a
+//! that survives load and store ([`metadata`], [`properties`]), what is remembered of both ([`cache`]), what a scan reads ([`scan`], [`expr`]), what a
 //! commit writes ([`snapshot`], [`validate`]), what a stored table must hold to ([`verify`]), and the versioned messages between engine, writers and commit
 //! service ([`staged_file`], [`commit`]).
 //!
@@ -10,6 +10,7 @@
 //! this crate hands out; its `arrow`, `writer` and `scan` modules are used nowhere.
 
 mod avro;
+pub mod cache;
 pub mod catalog;
 pub mod clock;
 pub mod commit;

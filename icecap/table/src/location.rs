@@ -110,39 +110,45 @@ impl Location {
     /// for `* ? $ { }`, which become wildcards and variables in access policies, for backslashes and for
     /// control characters.
     pub fn check_characters(&self) -> Result<()> {
-        let refuse = |what: &str| {
-            Err(Error::invalid(format!("location contains {what}, which is not allowed"))
-                .with("location", self.to_uri().escape_debug().to_string()))
-        };
         let whole = [self.authority.as_str(), self.path.as_str()];
         if whole.iter().any(|part| part.chars().any(char::is_control)) {
-            return refuse("a control character");
+            return self.refuse("a control character");
         }
         if let Some(bad) = whole
             .iter()
             .flat_map(|part| part.chars())
             .find(|c| matches!(c, '*' | '?' | '$' | '{' | '}' | '\\'))
         {
-            return refuse(&format!("'{bad}'"));
+            return self.refuse(&format!("'{bad}'"));
         }
         if self.authority.contains(['@', ':', '%', '#']) || self.authority.starts_with('.') {
-            return refuse("credentials, a port or an escape in its bucket");
+            return self.refuse("credentials, a port or an escape in its bucket");
         }
         let path = self.path.strip_prefix('/').unwrap_or(&self.path);
         let path = path.strip_suffix('/').unwrap_or(path);
-        for segment in path.split('/').filter(|_| !path.is_empty()) {
-            if segment.is_empty() {
-                return refuse("an empty segment");
-            }
+        if !path.is_empty() && path.split('/').any(str::is_empty) {
+            return self.refuse("an empty segment");
+        }
+        self.check_segments()
+    }
+
+    /// Refuses what leads out of a folder.
+    fn check_segments(&self) -> Result<()> {
+        for segment in self.path.split('/') {
             let decoded = decoded(segment);
             if decoded.contains('\0') {
-                return refuse("an escaped NUL");
+                return self.refuse("an escaped NUL");
             }
             if decoded.split(['/', '\\']).any(|part| part == "." || part == "..") {
-                return refuse("a '.' or '..' segment");
+                return self.refuse("a '.' or '..' segment");
             }
         }
         Ok(())
+    }
+
+    fn refuse(&self, what: &str) -> Result<()> {
+        Err(Error::invalid(format!("location contains {what}, which is not allowed"))
+            .with("location", self.to_uri().escape_debug().to_string()))
     }
 }
 
@@ -260,7 +266,22 @@ impl Policy {
     pub fn check(&self, location: &str) -> Result<()> {
         let parsed = Location::parse(location)?;
         parsed.check_characters()?;
-        let below_allowed = self.allowed.iter().any(|prefix| parsed == *prefix || parsed.is_below(prefix));
+        self.check_place(&parsed, location)
+    }
+
+    /// As [`check`](Self::check), of a file that a table's metadata names and that is only read: other engines may
+    /// have put characters into its name that ours may not have.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no location or leads out of a folder; `Denied` when it lies elsewhere.
+    pub fn check_readable(&self, location: &str) -> Result<()> {
+        let parsed = Location::parse(location)?;
+        parsed.check_segments()?;
+        self.check_place(&parsed, location)
+    }
+
+    fn check_place(&self, parsed: &Location, location: &str) -> Result<()> {
+        let below_allowed = self.allowed.iter().any(|prefix| parsed == prefix || parsed.is_below(prefix));
         if parsed.is_below(&self.warehouse) || below_allowed {
             return Ok(());
         }

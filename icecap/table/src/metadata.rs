@@ -23,6 +23,7 @@ use uuid::Uuid;
 pub use self::new_table::NewTable;
 pub use self::parse::METADATA_MAX_BYTES;
 use self::text::Text;
+use crate::cache::ObjectCache;
 use crate::error::{Error, Result};
 use crate::location::join;
 use crate::properties::CommitSettings;
@@ -32,6 +33,9 @@ use crate::storage::Storage;
 const METADATA_PATH: &str = "write.metadata.path";
 /// The property that compresses metadata files.
 const METADATA_CODEC: &str = "write.metadata.compression-codec";
+
+/// What text and model take together in memory for each byte of text, roughly.
+const BYTES_PER_TEXT_BYTE: usize = 4;
 
 /// A table's metadata; cheap to clone.
 #[derive(Debug, Clone)]
@@ -62,6 +66,28 @@ impl TableDocument {
     pub async fn load(storage: &Storage, location: &str) -> Result<Self> {
         let bytes = storage.read_at_most(location, METADATA_MAX_BYTES).await?;
         Self::parse(&bytes).map_err(|error| error.with("metadata", location))
+    }
+
+    /// Loads the metadata file at `location`, unless the storage's cache has it.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn load_cached(storage: &Storage, location: &str) -> Result<Self> {
+        if let Some(known) = storage.cache().get::<Self>(location) {
+            return Ok(Self::clone(&known));
+        }
+        let document = Self::load(storage, location).await?;
+        document.keep_in(storage.cache(), location);
+        Ok(document)
+    }
+
+    /// Keeps a document that is stored at `location`.
+    pub fn keep_in(&self, cache: &ObjectCache, location: &str) {
+        // Hadoop's `v42.metadata.json` names another file once the table was dropped and made again.
+        let base_name = location.rsplit('/').next().unwrap_or(location);
+        if base_name.contains('-') {
+            cache.put(location, Arc::new(self.clone()), self.text.length() * BYTES_PER_TEXT_BYTE);
+        }
     }
 
     /// Makes the first metadata of a table: no snapshots, field ids assigned anew, level by level.

@@ -23,9 +23,10 @@ use iceberg::spec::{
 };
 use uuid::Uuid;
 
-pub use self::cache::{FreshManifests, ManifestCache};
+pub use self::cache::FreshManifests;
 pub use self::convert::{check_staged_paths, data_file};
-use self::manifests::{Encoded, ManifestBuilder, ManifestReader};
+pub(crate) use self::manifests::ManifestReader;
+use self::manifests::{Encoded, ManifestBuilder};
 pub use self::manifests::{LiveEntry, load_entries, load_manifest_list};
 use self::summary::Totals;
 use crate::error::{Error, Result};
@@ -75,8 +76,6 @@ pub struct SnapshotRequest<'a> {
     pub now_ms: i64,
     /// Makes the names of manifests and list unique; a new one for every attempt.
     pub uuid: Uuid,
-    /// The manifests that are known already.
-    pub cache: Option<&'a ManifestCache>,
 }
 
 /// A snapshot whose manifests and list are not stored yet.
@@ -140,23 +139,22 @@ pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
             .with("snapshot", snapshot_id.to_string()));
     }
     let settings = CommitSettings::from_properties(metadata.properties())?;
-    let reader = ManifestReader::new(storage, request.cache);
+    let reader = ManifestReader::new(storage);
     let base = match &branch.parent {
         Some(parent) => reader.list(metadata, parent).await?.to_vec(),
         None => Vec::new(),
     };
     let mut builder =
         ManifestBuilder::new(request.document.metadata_folder(), request.uuid, snapshot_id, metadata);
-    let mut new = Vec::new();
-    for ((spec_id, content), files) in &added {
-        new.push(builder.added(&schema, *spec_id, *content, files.clone())?);
-    }
-    let filtered = filter::remove(reader, metadata, &mut builder, base, request.removed).await?;
-
     let mut changed = summary::Changes::default();
     for ((spec_id, _), files) in &added {
         files.iter().for_each(|file| changed.add(*spec_id, file));
     }
+    let mut new = Vec::new();
+    for ((spec_id, content), files) in added {
+        new.extend(builder.added(&schema, spec_id, content, files).await?);
+    }
+    let filtered = filter::remove(reader, metadata, &mut builder, base, request.removed).await?;
     filtered.removed.iter().for_each(|(spec_id, file)| changed.remove(*spec_id, file));
     let before = match &branch.parent {
         Some(parent) => Totals::of_parent(reader, metadata, parent).await?,

@@ -19,8 +19,12 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 pub use self::local::{DiskSync, LocalStore, TEMPORARY_PREFIX};
+use crate::cache::ObjectCache;
 use crate::error::{Error, Result};
 use crate::location::Location;
+
+/// What the cache of a storage takes at most, unless it is told otherwise.
+const CACHE_BYTES: usize = 128 << 20;
 
 /// Reads and writes objects by location; cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,6 +32,7 @@ pub struct Storage {
     local: Arc<LocalStore>,
     /// By root (`s3://bucket`).
     remote: Arc<BTreeMap<String, Arc<dyn ObjectStore>>>,
+    cache: Arc<ObjectCache>,
 }
 
 impl Storage {
@@ -42,7 +47,11 @@ impl Storage {
     }
 
     fn of_local(local: LocalStore) -> Self {
-        Self { local: Arc::new(local), remote: Arc::new(BTreeMap::new()) }
+        Self {
+            local: Arc::new(local),
+            remote: Arc::new(BTreeMap::new()),
+            cache: Arc::new(ObjectCache::new(CACHE_BYTES)),
+        }
     }
 
     /// The same storage that also serves the locations below `root` (`s3://bucket`) from `store`.
@@ -50,6 +59,19 @@ impl Storage {
     pub fn with_store(mut self, root: impl Into<String>, store: Arc<dyn ObjectStore>) -> Self {
         Arc::make_mut(&mut self.remote).insert(root.into(), store);
         self
+    }
+
+    /// The same storage, remembering at most `capacity_bytes` of what is parsed of its objects, apart from what
+    /// others remember. 0: nothing, for checks of what is really stored.
+    #[must_use]
+    pub fn with_cache_bytes(mut self, capacity_bytes: usize) -> Self {
+        self.cache = Arc::new(ObjectCache::new(capacity_bytes));
+        self
+    }
+
+    /// What is remembered of objects that never change; shared by all clones of this storage.
+    pub fn cache(&self) -> &Arc<ObjectCache> {
+        &self.cache
     }
 
     /// The store that holds a location, and its path there. Its `put` and `put_multipart` are durable.

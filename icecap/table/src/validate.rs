@@ -37,6 +37,8 @@ impl Verdict {
 /// was added that they lack.
 pub fn validate(change: &TableChange, current: Option<&TableMetadata>) -> Verdict {
     match (&change.change, current) {
+        // A namespace is judged by the catalog alone.
+        (Change::CreateNamespace { .. } | Change::DropNamespace { .. }, _) => Verdict::Ok,
         (Change::Create { .. } | Change::Register { .. }, None) => Verdict::Ok,
         (Change::Create { .. } | Change::Register { .. }, Some(_)) => {
             Verdict::conflict(format!("table {} exists by now", change.ident))

@@ -13,8 +13,9 @@ use iceberg::spec::{
     DataContentType, FormatVersion, ManifestContentType, ManifestEntry, ManifestFile, ManifestMetadata,
     ManifestStatus, SnapshotRef,
 };
+use uuid::Uuid;
 
-use self::files::{Live, check_file, check_live};
+use self::files::{Counts, Live, check_file, check_live};
 use crate::error::Result;
 use crate::manifest::Manifest;
 use crate::metadata::TableDocument;
@@ -41,34 +42,67 @@ pub struct MetadataReport {
 ///
 /// Returns one sentence for each violation.
 pub async fn check_table(storage: &Storage, metadata_location: &str) -> Vec<String> {
-    check_newest(storage, metadata_location, usize::MAX).await
+    check_unseen(storage, metadata_location, &mut Seen::default()).await
 }
 
-/// Checks as [`check_table`] does, but of the snapshots only the newest `at_most`: each names all the manifests
-/// before it, so the whole of a long history costs the square of its length.
-pub async fn check_newest(storage: &Storage, metadata_location: &str, at_most: usize) -> Vec<String> {
+/// Checks as [`check_table`] does, but of the snapshots only the current one and those that are not in `seen`,
+/// which is told of them: a history that is checked again after every commit costs each snapshot once.
+pub async fn check_unseen(storage: &Storage, metadata_location: &str, seen: &mut Seen) -> Vec<String> {
     match TableDocument::load(storage, metadata_location).await {
-        Ok(document) => check_metadata(storage, &document, at_most).await.violations,
+        Ok(document) => check_document(storage, &document, seen).await.violations,
         Err(error) => vec![format!("metadata file cannot be loaded: {error}")],
     }
 }
 
-/// Checks as [`check_newest`] does, a table whose metadata is loaded, and counts what it looked at.
-pub async fn check_metadata(storage: &Storage, document: &TableDocument, at_most: usize) -> MetadataReport {
+/// Checks as [`check_table`] does, a table whose metadata is loaded, and counts what it looked at.
+pub async fn check_metadata(storage: &Storage, document: &TableDocument) -> MetadataReport {
+    check_document(storage, document, &mut Seen::default()).await
+}
+
+/// The snapshots that earlier checks looked at, and what their manifests hold. Neither ever changes.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// By table and id.
+    snapshots: HashSet<(Uuid, i64)>,
+    /// By location.
+    manifests: HashMap<String, Arc<Parsed>>,
+}
+
+impl Seen {
+    /// How many snapshots were looked at.
+    pub fn snapshots(&self) -> usize {
+        self.snapshots.len()
+    }
+}
+
+async fn check_document(storage: &Storage, document: &TableDocument, seen: &mut Seen) -> MetadataReport {
+    // What is really stored, not what is remembered of it.
+    let storage = &storage.clone().with_cache_bytes(0);
+    let table = document.metadata().uuid();
+    let current = document.metadata().current_snapshot_id();
+    let mut snapshots: Vec<SnapshotRef> = document
+        .metadata()
+        .snapshots()
+        .filter(|snapshot| {
+            let id = snapshot.snapshot_id();
+            !seen.snapshots.contains(&(table, id)) || current == Some(id)
+        })
+        .cloned()
+        .collect();
+    snapshots.sort_by_key(|snapshot| snapshot.sequence_number());
     let mut check = Check {
         storage,
         document,
+        seen,
         sizes: HashMap::new(),
-        manifests: HashMap::new(),
+        manifests: HashSet::new(),
         files: HashSet::new(),
         current_rows: 0,
         violations: Vec::new(),
     };
     log::check(&mut check).await;
-    let mut snapshots: Vec<SnapshotRef> = document.metadata().snapshots().cloned().collect();
-    snapshots.sort_by_key(|snapshot| snapshot.sequence_number());
-    let older = snapshots.len().saturating_sub(at_most);
-    for snapshot in &snapshots[older..] {
+    for snapshot in &snapshots {
+        check.seen.snapshots.insert((table, snapshot.snapshot_id()));
         if let Err(error) = check.snapshot(snapshot).await {
             let causes: Vec<String> =
                 std::iter::successors(std::error::Error::source(&error), |cause| cause.source())
@@ -79,7 +113,7 @@ pub async fn check_metadata(storage: &Storage, document: &TableDocument, at_most
     }
     MetadataReport {
         violations: once_each(check.violations),
-        snapshots: snapshots.len() - older,
+        snapshots: snapshots.len(),
         manifests: check.manifests.len(),
         files: check.files.len(),
         rows: check.current_rows,
@@ -96,10 +130,11 @@ fn once_each(violations: Vec<String>) -> Vec<String> {
 struct Check<'a> {
     storage: &'a Storage,
     document: &'a TableDocument,
+    seen: &'a mut Seen,
     /// Sizes that were looked up already; `None` for what does not exist.
     sizes: HashMap<String, Option<u64>>,
-    /// Manifests that were parsed already: a snapshot names those of all snapshots before it.
-    manifests: HashMap<String, Arc<Parsed>>,
+    /// Manifests whose files were looked at: a snapshot names those of all snapshots before it.
+    manifests: HashSet<String>,
     /// The live files met so far.
     files: HashSet<String>,
     /// The rows of the current snapshot's data files.
@@ -108,10 +143,15 @@ struct Check<'a> {
 }
 
 /// A manifest's entries as they are stored, its header, and its live entries with what they inherit.
+#[derive(Debug)]
 struct Parsed {
     entries: Vec<ManifestEntry>,
     header: ManifestMetadata,
     live: Vec<LiveEntry>,
+    /// Of the live ones, added up once: every later snapshot has them.
+    counts: Counts,
+    /// The least and the greatest sequence number of the live ones.
+    sequence_numbers: Option<(i64, i64)>,
 }
 
 impl Check<'_> {
@@ -160,12 +200,8 @@ impl Check<'_> {
         for (path, times) in paths {
             self.expect(times == 1, || format!("snapshot {id}: manifest {path} is listed {times} times"));
         }
-        for entry in &live.entries {
-            self.files.insert(entry.file.file_path().to_owned());
-            let is_data = entry.file.content_type() == DataContentType::Data;
-            if is_data && metadata.current_snapshot_id() == Some(id) {
-                self.current_rows = self.current_rows.saturating_add(entry.file.record_count());
-            }
+        if metadata.current_snapshot_id() == Some(id) {
+            self.current_rows = live.counts().records();
         }
         check_live(self, snapshot, &live);
         self.row_range(snapshot, &manifests);
@@ -174,17 +210,21 @@ impl Check<'_> {
 
     async fn parsed(&mut self, manifest: &ManifestFile) -> Result<Arc<Parsed>> {
         let name = &manifest.manifest_path;
-        if let Some(parsed) = self.manifests.get(name) {
+        if let Some(parsed) = self.seen.manifests.get(name) {
             return Ok(Arc::clone(parsed));
         }
         let bytes = self.storage.read(name).await?;
         let Manifest { entries, header } = Manifest::parse(&bytes, name)?;
         let (live, _) = load_entries(self.storage, manifest).await?;
-        let parsed = Arc::new(Parsed { entries, header, live });
-        self.manifests.insert(name.clone(), Arc::clone(&parsed));
+        let counts = Counts::of(live.iter().map(|entry| &entry.file));
+        let numbers = || live.iter().map(|entry| entry.sequence_number);
+        let sequence_numbers = numbers().min().zip(numbers().max());
+        let parsed = Arc::new(Parsed { entries, header, live, counts, sequence_numbers });
+        self.seen.manifests.insert(name.clone(), Arc::clone(&parsed));
         Ok(parsed)
     }
 
+    /// One manifest of a snapshot; its entries only the first time that it is met.
     async fn manifest(
         &mut self,
         snapshot: &SnapshotRef,
@@ -193,14 +233,39 @@ impl Check<'_> {
     ) -> Result<()> {
         let name = &manifest.manifest_path;
         let parsed = self.parsed(manifest).await?;
-        let Parsed { entries, header, .. } = parsed.as_ref();
+        live.manifests.push(Arc::clone(&parsed));
+        if manifest.added_snapshot_id == snapshot.snapshot_id() {
+            let deleted = parsed.entries.iter().filter(|entry| entry.status() == ManifestStatus::Deleted);
+            live.deleted_now.extend(deleted.map(|entry| entry.data_file().clone()));
+        }
+        let (least, most) = parsed.sequence_numbers.unzip();
+        self.expect(least.is_none_or(|least| least >= manifest.min_sequence_number), || {
+            format!(
+                "manifest {name}: an entry is older than the least sequence number {}",
+                manifest.min_sequence_number
+            )
+        });
+        self.expect(most.is_none_or(|most| most <= snapshot.sequence_number()), || {
+            let later = parsed.live.iter().find(|entry| entry.sequence_number > snapshot.sequence_number());
+            let path = later.map_or("", |entry| entry.file.file_path());
+            format!("{path} has sequence number {}, after its snapshot's", most.unwrap_or_default())
+        });
+        if self.manifests.insert(name.clone()) {
+            self.entries(snapshot, manifest, &parsed).await;
+        }
+        Ok(())
+    }
+
+    /// What a manifest says by itself.
+    async fn entries(&mut self, snapshot: &SnapshotRef, manifest: &ManifestFile, parsed: &Parsed) {
+        let name = &manifest.manifest_path;
         let version = self.document.metadata().format_version();
-        self.expect(*header.content() == manifest.content, || {
+        self.expect(*parsed.header.content() == manifest.content, || {
             format!("manifest {name}: content differs from its list")
         });
         let mut files = BTreeMap::new();
         let mut rows = BTreeMap::new();
-        for entry in entries {
+        for entry in &parsed.entries {
             *files.entry(entry.status() as i32).or_insert(0_u32) += 1;
             *rows.entry(entry.status() as i32).or_insert(0_u64) += entry.record_count();
             let is_data = entry.content_type() == DataContentType::Data;
@@ -211,9 +276,6 @@ impl Check<'_> {
                 self.expect(entry.sequence_number().is_some() || version == FormatVersion::V1, || {
                     format!("manifest {name}: DELETED without sequence")
                 });
-                if manifest.added_snapshot_id == snapshot.snapshot_id() {
-                    live.deleted_now.push(entry.data_file().clone());
-                }
             }
         }
         for (status, file_count, row_count) in [
@@ -228,23 +290,15 @@ impl Check<'_> {
                 format!("manifest {name}: {status:?} counts (files, rows) are {counted:?}, the list says {recorded:?}")
             });
         }
-        let least = parsed.live.iter().map(|entry| entry.sequence_number).min();
-        self.expect(least.is_none_or(|least| least >= manifest.min_sequence_number), || {
-            format!(
-                "manifest {name}: an entry is older than the least sequence number {}",
-                manifest.min_sequence_number
-            )
-        });
-        for entry in parsed.live.iter().cloned() {
-            check_file(self, snapshot, header, &entry).await;
+        for entry in &parsed.live {
+            self.files.insert(entry.file.file_path().to_owned());
+            check_file(self, &parsed.header, entry).await;
             let lineage = version >= FormatVersion::V3 && manifest.content == ManifestContentType::Data;
             let has_rows = snapshot.row_range().is_some();
             self.expect(!lineage || !has_rows || entry.first_row_id.is_some(), || {
                 format!("manifest {name}: {} has no first row id", entry.file.file_path())
             });
-            live.entries.push(entry);
         }
-        Ok(())
     }
 
     /// A snapshot's row range holds what its own manifests gave out.

@@ -230,6 +230,9 @@ impl Publisher for Overtaken {
     async fn namespace_exists(&self, namespace: &[String]) -> Result<bool> {
         self.inner.namespace_exists(namespace).await
     }
+    async fn namespace_holds(&self, namespace: &[String]) -> Result<Option<String>> {
+        self.inner.namespace_holds(namespace).await
+    }
 
     async fn publish(&self, swaps: Vec<Swap>, ledger: Vec<LedgerCommit>) -> Result<Publish> {
         let next = self.before.lock().await.pop();

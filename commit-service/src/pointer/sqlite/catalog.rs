@@ -27,6 +27,55 @@ pub(super) fn namespace_exists(
         .query_row(params![catalog, namespace], |row| row.get(0))
 }
 
+/// The first of what is in a namespace.
+pub(super) fn namespace_holds(
+    connection: &Connection,
+    catalog: &str,
+    namespace: &str,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached(
+            "SELECT min(held) FROM (
+                 SELECT table_namespace || '.' || table_name AS held FROM iceberg_tables
+                 WHERE catalog_name = ?1 AND (table_namespace = ?2
+                     OR substr(table_namespace, 1, length(?2) + 1) = ?2 || '.')
+                 UNION ALL SELECT namespace FROM iceberg_namespace_properties
+                 WHERE catalog_name = ?1 AND substr(namespace, 1, length(?2) + 1) = ?2 || '.')",
+        )?
+        .query_row(params![catalog, namespace], |row| row.get(0))
+}
+
+/// Adds a namespace that does not exist.
+pub(super) fn insert_namespace(
+    transaction: &Connection,
+    catalog: &str,
+    namespace: &str,
+    properties: &BTreeMap<String, String>,
+) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value)
+         VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    statement.execute(params![catalog, namespace, EXISTS, "true"])?;
+    for (key, value) in properties.iter().filter(|(key, _)| *key != EXISTS) {
+        statement.execute(params![catalog, namespace, key, value])?;
+    }
+    Ok(())
+}
+
+/// Removes a namespace that holds nothing; false when it does not exist.
+pub(super) fn delete_namespace(
+    transaction: &Connection,
+    catalog: &str,
+    namespace: &str,
+) -> rusqlite::Result<bool> {
+    let gone = transaction.execute(
+        "DELETE FROM iceberg_namespace_properties WHERE catalog_name = ?1 AND namespace = ?2",
+        params![catalog, namespace],
+    )?;
+    Ok(gone > 0)
+}
+
 fn missing(namespace: &str) -> Error {
     Error::not_found(format!("namespace {namespace} does not exist"))
 }
@@ -89,15 +138,7 @@ impl SqliteStore {
             if namespace_exists(transaction, &inner.catalog, &namespace)? {
                 return Err(Error::already_exists(format!("namespace {namespace} exists already")).into());
             }
-            let mut statement = transaction.prepare_cached(
-                "INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value)
-                 VALUES (?1, ?2, ?3, ?4)",
-            )?;
-            statement.execute(params![inner.catalog, namespace, EXISTS, "true"])?;
-            for (key, value) in properties.iter().filter(|(key, _)| *key != EXISTS) {
-                statement.execute(params![inner.catalog, namespace, key, value])?;
-            }
-            Ok(())
+            Ok(insert_namespace(transaction, &inner.catalog, &namespace, &properties)?)
         })
         .await
     }
@@ -109,27 +150,17 @@ impl SqliteStore {
     pub async fn drop_namespace(&self, namespace: &str) -> Result<()> {
         let namespace = namespace.to_owned();
         self.write("the namespace could not be dropped", Durability::Power, move |inner, transaction| {
-            let held: Option<String> = transaction
-                .prepare_cached(
-                    "SELECT min(held) FROM (
-                         SELECT table_namespace || '.' || table_name AS held FROM iceberg_tables
-                         WHERE catalog_name = ?1 AND (table_namespace = ?2
-                             OR substr(table_namespace, 1, length(?2) + 1) = ?2 || '.')
-                         UNION ALL SELECT namespace FROM iceberg_namespace_properties
-                         WHERE catalog_name = ?1 AND substr(namespace, 1, length(?2) + 1) = ?2 || '.')",
-                )?
-                .query_row(params![inner.catalog, namespace], |row| row.get(0))?;
-            if let Some(held) = held {
+            if let Some(held) = namespace_holds(transaction, &inner.catalog, &namespace)? {
                 return Err(Error::invalid(format!(
                     "namespace {namespace} is not empty, it holds {held}: drop what is in it first"
                 ))
                 .into());
             }
-            let gone = transaction.execute(
-                "DELETE FROM iceberg_namespace_properties WHERE catalog_name = ?1 AND namespace = ?2",
-                params![inner.catalog, namespace],
-            )?;
-            if gone == 0 { Err(missing(&namespace).into()) } else { Ok(()) }
+            if delete_namespace(transaction, &inner.catalog, &namespace)? {
+                Ok(())
+            } else {
+                Err(missing(&namespace).into())
+            }
         })
         .await
     }

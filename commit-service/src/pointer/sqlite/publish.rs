@@ -28,6 +28,14 @@ impl Publisher for SqliteStore {
         .await
     }
 
+    async fn namespace_holds(&self, namespace: &[String]) -> Result<Option<String>> {
+        let namespace = namespace.join(".");
+        self.read("the catalog cannot be read", move |inner, reader| {
+            Ok(catalog::namespace_holds(reader, &inner.catalog, &namespace)?)
+        })
+        .await
+    }
+
     async fn publish(&self, swaps: Vec<Swap>, ledger: Vec<LedgerCommit>) -> Result<Publish> {
         let inner = std::sync::Arc::clone(&self.0);
         blocking(move || publish(&inner, &swaps, &ledger)).await
@@ -102,6 +110,7 @@ fn apply(transaction: &Connection, catalog: &str, swap: &Swap) -> Result<bool, F
     let object = match swap.object {
         ObjectKind::Table => TABLE,
         ObjectKind::View => VIEW,
+        ObjectKind::Namespace => return apply_to_namespace(transaction, catalog, &namespace, swap),
     };
     let key = params![catalog, namespace, swap.ident.name, object];
     let changed = match (&swap.expect, &swap.next) {
@@ -150,6 +159,35 @@ fn apply(transaction: &Connection, catalog: &str, swap: &Swap) -> Result<bool, F
         (Expect::Absent, Next::Gone) => {
             return Err(Error::bug("a swap removes an entry that it expects to be absent").into());
         }
+        (Expect::Present, _) | (_, Next::Namespace(_)) => {
+            return Err(Error::bug("a swap takes a table for a namespace").into());
+        }
     };
     Ok(changed == 1)
+}
+
+/// Does the swap of a namespace; false when its condition does not hold.
+fn apply_to_namespace(
+    transaction: &Connection,
+    catalog: &str,
+    namespace: &str,
+    swap: &Swap,
+) -> Result<bool, Failure> {
+    let exists = catalog::namespace_exists(transaction, catalog, namespace)?;
+    match (&swap.expect, &swap.next) {
+        (Expect::Absent, Next::Namespace(properties)) if !exists => {
+            catalog::insert_namespace(transaction, catalog, namespace, properties)?;
+            Ok(true)
+        }
+        (Expect::Present, Next::Gone) if exists => {
+            if catalog::namespace_holds(transaction, catalog, namespace)?.is_some() {
+                return Ok(false);
+            }
+            Ok(catalog::delete_namespace(transaction, catalog, namespace)?)
+        }
+        (Expect::Absent, Next::Same) => Ok(!exists),
+        (Expect::Present, Next::Same) => Ok(exists),
+        (Expect::Absent, Next::Namespace(_)) | (Expect::Present, Next::Gone) => Ok(false),
+        _ => Err(Error::bug("a swap takes a namespace for a table").into()),
+    }
 }

@@ -43,6 +43,16 @@ pub struct VerifyCommand {
     #[arg(long, value_name = "URI", env = "ICECAP_CATALOG", hide_env = true)]
     pub catalog: Option<String>,
 
+    /// A prefix outside the warehouse where tables may lie; repeatable
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        env = "ICECAP_ALLOW_LOCATION",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    pub allow_location: Vec<String>,
+
     /// Memory for reading the data, such as 512MB (10^6) or 1GiB (2^30)
     #[arg(long, value_name = "SIZE", env = "ICECAP_MEMORY", hide_env = true, value_parser = parse_bytes)]
     pub memory: Option<u64>,
@@ -66,6 +76,7 @@ impl VerifyCommand {
     pub(crate) fn settings(&self) -> EngineSettings {
         EngineSettings {
             catalog: self.catalog.clone(),
+            allow_location: self.allow_location.clone(),
             memory_bytes: self.memory,
             threads: self.threads.map(usize::from),
             temp_dir: self.temp_dir.clone(),

@@ -118,7 +118,6 @@ impl Made {
                 extra_summary: BTreeMap::new(),
                 now_ms: 1000 + i64::try_from(self.writes).unwrap(),
                 uuid: Uuid::from_u128(1000 + self.writes),
-                cache: None,
             },
         )
         .await

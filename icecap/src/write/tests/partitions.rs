@@ -10,6 +10,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use icecap_table::iceberg::spec::StructType;
 
 use super::*;
+use crate::write::exec::ROWS_ENCODED;
 
 fn table() -> Table {
     Table::new(vec![
@@ -156,6 +157,37 @@ async fn a_partition_of_most_rows_has_a_file_of_each_writer_at_most() {
     let files = run(table.plan(&inputs, Storage::local())).await.unwrap();
     assert!((7..=8).contains(&files.len()), "{}", files.len());
     assert_eq!(files.iter().map(|file| file.record_count).sum::<u64>(), 80 * 8192);
+}
+
+/// Nine rows of ten are of one partition: every writer still encodes its part of them, whoever's rows they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_partition_of_most_rows_is_encoded_by_every_writer() {
+    const WRITERS: usize = 4;
+    const ROWS: usize = WRITERS * 60 * 8192;
+    let table = table().partitioned(&[(3, "d", Transform::Identity)]);
+    let skewed = |from: i32| {
+        let date = |i: i32| if i % 10 == 0 { 1 + i % 7 } else { 0 };
+        rows(&table, (from..from + 8192).map(move |i| (Some(i), Some("some text"), Some(date(i)))))
+    };
+    let inputs: Vec<Vec<_>> = (0..WRITERS)
+        .map(|writer| (0..60).map(|at| skewed(i32::try_from((writer * 60 + at) * 8192).unwrap())).collect())
+        .collect();
+    let plan = table.plan(&inputs, Storage::local());
+    let files = run(Arc::clone(&plan)).await.unwrap();
+    let of_partition =
+        |day: i32| files.iter().filter(move |file| file.partition == [Some(day.to_le_bytes().to_vec())]);
+    let largest: u64 = of_partition(0).map(|file| file.record_count).sum();
+    assert!(largest * 10 >= ROWS as u64 * 9 - 10, "{largest} of {ROWS} rows");
+    assert_eq!(files.iter().map(|file| file.record_count).sum::<u64>(), ROWS as u64);
+    let mut encoded = [0_usize; WRITERS];
+    for metric in plan.metrics().unwrap().iter() {
+        if metric.value().name() == ROWS_ENCODED {
+            encoded[metric.partition().unwrap()] += metric.value().as_usize();
+        }
+    }
+    assert_eq!(encoded.iter().sum::<usize>(), ROWS, "each row is encoded once");
+    // More than the rare partitions have together: so each had a part of the frequent one.
+    assert!(encoded.iter().all(|rows| *rows > ROWS / 10), "{encoded:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

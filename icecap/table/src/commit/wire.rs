@@ -1,6 +1,8 @@
 //! The encoding of [`CommitRequest`]: one version byte, then protobuf. A variant's bytes are frozen by a
 //! golden test from the day it is first produced; new fields and variants take new numbers.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 use uuid::Uuid;
 
@@ -36,7 +38,7 @@ struct TableChangeMessage {
     reference: String,
     #[prost(sint64, optional, tag = "5")]
     base: Option<i64>,
-    #[prost(oneof = "ChangeMessage", tags = "10, 11, 12, 13")]
+    #[prost(oneof = "ChangeMessage", tags = "10, 11, 12, 13, 14, 15")]
     change: Option<ChangeMessage>,
 }
 
@@ -50,6 +52,10 @@ enum ChangeMessage {
     Drop(DropMessage),
     #[prost(message, tag = "13")]
     Register(RegisterMessage),
+    #[prost(message, tag = "14")]
+    CreateNamespace(CreateNamespaceMessage),
+    #[prost(message, tag = "15")]
+    DropNamespace(DropNamespaceMessage),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -77,6 +83,21 @@ struct DropMessage {}
 struct RegisterMessage {
     #[prost(string, tag = "1")]
     metadata_location: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CreateNamespaceMessage {
+    // In order of key, so that equal requests have equal bytes.
+    #[prost(btree_map = "string, string", tag = "1")]
+    properties: BTreeMap<String, String>,
+    #[prost(bool, tag = "2")]
+    if_not_exists: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct DropNamespaceMessage {
+    #[prost(bool, tag = "1")]
+    if_exists: bool,
 }
 
 impl CommitRequest {
@@ -153,6 +174,15 @@ impl From<&TableChange> for TableChangeMessage {
                 Change::Register { metadata_location } => {
                     ChangeMessage::Register(RegisterMessage { metadata_location: metadata_location.clone() })
                 }
+                Change::CreateNamespace { properties, if_not_exists } => {
+                    ChangeMessage::CreateNamespace(CreateNamespaceMessage {
+                        properties: properties.clone(),
+                        if_not_exists: *if_not_exists,
+                    })
+                }
+                Change::DropNamespace { if_exists } => {
+                    ChangeMessage::DropNamespace(DropNamespaceMessage { if_exists: *if_exists })
+                }
             }),
         }
     }
@@ -175,6 +205,10 @@ impl TryFrom<TableChangeMessage> for TableChange {
             Some(ChangeMessage::Register(register)) => {
                 Change::Register { metadata_location: register.metadata_location }
             }
+            Some(ChangeMessage::CreateNamespace(create)) => {
+                Change::CreateNamespace { properties: create.properties, if_not_exists: create.if_not_exists }
+            }
+            Some(ChangeMessage::DropNamespace(drop)) => Change::DropNamespace { if_exists: drop.if_exists },
             None => {
                 return Err(Error::corrupt(
                     "commit request has a change that this build does not know: \
@@ -240,6 +274,26 @@ mod tests {
         request.kind = StatementKind::Call;
         insta::assert_snapshot!(hex(&request), @"010a1003968313fd968177a5f446fbb94a974210021a0443414c4c22350a0264621201741a100000000000000000000000000000000722046d61696e280a6a120a1066696c653a2f2f2f742f6d2e6a736f6e");
         assert_eq!(CommitRequest::decode(&request.encode()).unwrap(), request);
+    }
+
+    #[test]
+    fn the_bytes_of_namespace_changes_are_frozen() {
+        let properties = [("comment", "x"), ("a", "b")].map(|(key, value)| (key.into(), value.into())).into();
+        let of = |kind, change| {
+            let mut request = request(change);
+            request.kind = kind;
+            request.changes[0].ident.name.clear();
+            (request.changes[0].uuid, request.changes[0].base) = (None, None);
+            request
+        };
+        let create =
+            of(StatementKind::CreateNamespace, Change::CreateNamespace { properties, if_not_exists: true });
+        let drop = of(StatementKind::DropNamespace, Change::DropNamespace { if_exists: true });
+        insta::assert_snapshot!(hex(&create), @"010a1003968313fd968177a5f446fbb94a974210021a0f4352454154455f444154414241534522240a02646222046d61696e72180a060a01611201620a0c0a07636f6d6d656e741201781001");
+        insta::assert_snapshot!(hex(&drop), @"010a1003968313fd968177a5f446fbb94a974210021a0d44524f505f4441544142415345220e0a02646222046d61696e7a020801");
+        for request in [create, drop] {
+            assert_eq!(CommitRequest::decode(&request.encode()).unwrap(), request);
+        }
     }
 
     #[test]

@@ -125,3 +125,33 @@ fn no_attack_string_is_accepted() {
         assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Denied), "{attack:?}: {error:?}");
     }
 }
+
+#[test]
+fn a_file_that_is_only_read_may_have_another_engines_name_but_not_another_place() {
+    let policy = Policy::new("/w", &["s3://bucket/allowed".into()]).unwrap();
+    for name in [
+        "file:///w/t/data/p=a*b/x.parquet",
+        "file:/w/t/data/p=a?b/x.parquet",
+        "file:///w/t/data/p={a}$/x.parquet",
+        "s3a://bucket/allowed/t//data/x.parquet",
+    ] {
+        assert!(policy.check(name).is_err() || name.starts_with("file:/w"), "{name}");
+        policy.check_readable(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    for elsewhere in [
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "file:///w/../etc/passwd",
+        "file:///w/%2e%2e/etc/passwd",
+        "file:///w/t/..\\..\\x",
+        "file:///wide/x",
+        "s3://bucket/allowed/../x",
+        "s3://bucket/allowedx",
+        "s3://bucket@evil/allowed/x",
+        "s3://other/allowed/x",
+        "http://169.254.169.254/latest/meta-data",
+    ] {
+        let error = policy.check_readable(elsewhere).expect_err(elsewhere);
+        assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Denied), "{elsewhere:?}: {error:?}");
+    }
+}

@@ -48,6 +48,15 @@ impl Text {
         Ok(Self { members })
     }
 
+    /// Its length in bytes, without the punctuation between its members.
+    pub(super) fn length(&self) -> usize {
+        let of = |node: &Node| match node {
+            Node::Whole(text) => text.len(),
+            Node::List(items) => items.iter().map(Bytes::len).sum(),
+        };
+        self.members.iter().map(|(key, node)| key.len() + of(node)).sum()
+    }
+
     /// The text of a tree.
     pub(super) fn of(tree: &Value) -> Result<Self> {
         Self::cut(&encoded(tree)?)

@@ -7,10 +7,11 @@ use iceberg::spec::{
     ManifestStatus, PartitionSpec,
 };
 
-use super::plan::MetricsKept;
+use super::plan::{MetricsKept, check_place};
 use super::{ScanFile, ScanPlan};
 use crate::error::{Error, Result};
 use crate::expr::{FileMetrics, Judge, ListedFile};
+use crate::location::Policy;
 use crate::manifest::Manifest;
 
 /// What a manifest's entries are judged by.
@@ -19,6 +20,8 @@ pub(super) struct Context {
     pub(super) metrics: MetricsKept,
     /// The table's specs by id.
     pub(super) specs: HashMap<i32, std::sync::Arc<PartitionSpec>>,
+    /// Where files may lie.
+    pub(super) policy: Option<Policy>,
 }
 
 /// The part of a plan that the manifest `listed`, of which `bytes` are the content, contributes.
@@ -69,6 +72,8 @@ pub(super) fn plan_manifest(listed: &ManifestFile, bytes: &[u8], context: &Conte
                 corrupt("entry has no sequence number".into()).with("file", entry.file_path())
             })?;
             refuse_unreadable(&entry.data_file)?;
+            check_place(context.policy.as_ref(), entry.file_path())
+                .map_err(|error| error.with("manifest", listed.manifest_path.clone()))?;
             let kept = scan_file(file, sequence_numbers, first_row_id, context);
             plan.filter_is_exact &= kept.all_rows_match;
             plan.files.push(kept);

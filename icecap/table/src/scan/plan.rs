@@ -10,17 +10,16 @@ use tokio::sync::Semaphore;
 
 use super::ScanPlan;
 use super::manifest::{Context, plan_manifest};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::expr::Judge;
-use crate::snapshot::load_manifest_list;
+use crate::location::Policy;
+use crate::snapshot::ManifestReader;
 use crate::storage::Storage;
 
 /// Manifests that are read at once.
 const CONCURRENCY: usize = 16;
 /// Bytes of encoded manifests that are in memory at once; parsed they take some ten times as much.
 const IN_FLIGHT_KIB: u32 = 32 * 1024;
-/// A manifest above this size is refused rather than read into memory.
-const MAX_METADATA_BYTES: u64 = 512 << 20;
 /// Below this size a manifest is parsed where it was read; above, on a thread for blocking work.
 const PARSE_INLINE_BYTES: usize = 32 << 10;
 
@@ -52,6 +51,7 @@ pub struct ScanRequest<'a> {
     filter: Predicate,
     metrics: MetricsKept,
     ignores_deletes: bool,
+    policy: Option<Policy>,
 }
 
 impl<'a> ScanRequest<'a> {
@@ -73,6 +73,7 @@ impl<'a> ScanRequest<'a> {
             filter: Predicate::AlwaysTrue,
             metrics: MetricsKept::All,
             ignores_deletes: false,
+            policy: None,
         })
     }
 
@@ -106,9 +107,17 @@ impl<'a> ScanRequest<'a> {
         self
     }
 
+    /// Only files that `policy` lets a table name: a manifest may say anything.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
     /// Plans.
     ///
     /// # Errors
+    /// `Denied` for a manifest list, manifest or wanted file that lies where the policy lets none lie;
     /// `Unsupported` when the snapshot has delete files, or a wanted file is no plain Parquet file; `Corrupt`
     /// when its metadata cannot be parsed or is too large to be metadata, or is missing.
     pub async fn plan(self, storage: &Storage) -> Result<ScanPlan> {
@@ -124,7 +133,9 @@ impl<'a> ScanRequest<'a> {
         let judge = Judge::for_table(&self.filter, &self.schema, self.metadata);
         let mut plan = ScanPlan { filter_is_exact: true, ..ScanPlan::default() };
         let mut wanted = Vec::new();
-        for manifest in load_manifest_list(storage, self.metadata, self.snapshot).await? {
+        check_place(self.policy.as_ref(), self.snapshot.manifest_list())?;
+        let reader = ManifestReader::new(storage);
+        for manifest in reader.list(self.metadata, self.snapshot).await?.iter() {
             if !(manifest.has_added_files() || manifest.has_existing_files()) {
                 continue;
             }
@@ -134,11 +145,12 @@ impl<'a> ScanRequest<'a> {
                 }
                 return Err(Error::unsupported("reading a table with delete files is not supported yet")
                     .with("snapshot", self.snapshot.snapshot_id().to_string())
-                    .with("manifest", manifest.manifest_path));
+                    .with("manifest", manifest.manifest_path.clone()));
             }
             plan.manifests_total += 1;
-            if judge.manifest_may_match(&manifest) {
-                wanted.push(manifest);
+            if judge.manifest_may_match(manifest) {
+                check_place(self.policy.as_ref(), &manifest.manifest_path)?;
+                wanted.push(manifest.clone());
             } else {
                 let files = u64::from(manifest.added_files_count.unwrap_or(0))
                     + u64::from(manifest.existing_files_count.unwrap_or(0));
@@ -148,10 +160,10 @@ impl<'a> ScanRequest<'a> {
         }
         plan.manifests_read = wanted.len() as u64;
         let specs = self.metadata.partition_specs_iter().map(|spec| (spec.spec_id(), spec.clone())).collect();
-        let context = Arc::new(Context { judge, metrics: self.metrics, specs });
+        let context = Arc::new(Context { judge, metrics: self.metrics, specs, policy: self.policy });
         let in_flight = Semaphore::new(IN_FLIGHT_KIB as usize);
         let mut parts = futures::stream::iter(wanted)
-            .map(|manifest| read_manifest(storage, manifest, &in_flight, &context))
+            .map(|manifest| read_manifest(reader, manifest, &in_flight, &context))
             .buffered(CONCURRENCY);
         while let Some(part) = parts.try_next().await? {
             plan.append(part);
@@ -160,26 +172,23 @@ impl<'a> ScanRequest<'a> {
     }
 }
 
+/// Holds a location that a table's metadata names to the policy.
+pub(super) fn check_place(policy: Option<&Policy>, location: &str) -> Result<()> {
+    policy.map_or(Ok(()), |policy| policy.check_readable(location))
+}
+
 async fn read_manifest(
-    storage: &Storage,
+    reader: ManifestReader<'_>,
     listed: ManifestFile,
     in_flight: &Semaphore,
     context: &Arc<Context>,
 ) -> Result<ScanPlan> {
-    if listed.key_metadata.as_ref().is_some_and(|key| !key.is_empty()) {
-        return Err(Error::unsupported("reading encrypted manifests is not supported yet")
-            .with("manifest", listed.manifest_path));
-    }
     let kib = u32::try_from(listed.manifest_length / 1024 + 1).unwrap_or(1).clamp(1, IN_FLIGHT_KIB);
     let _permit = in_flight
         .acquire_many(kib)
         .await
         .map_err(|e| Error::bug("the scan's memory permits were closed").with_source(e))?;
-    let bytes = storage.read_at_most(&listed.manifest_path, MAX_METADATA_BYTES).await.map_err(|e| {
-        // What a snapshot names has to be there.
-        let missing = e.kind() == ErrorKind::NotFound;
-        if missing { e.with_kind(ErrorKind::Corrupt) } else { e }
-    })?;
+    let bytes = reader.bytes(&listed).await?;
     if bytes.len() <= PARSE_INLINE_BYTES {
         return plan_manifest(&listed, &bytes, context);
     }

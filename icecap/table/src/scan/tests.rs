@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::error::{ErrorKind, Result};
+use crate::location::Policy;
 use crate::storage::Storage;
 
 const SNAPSHOT: i64 = 77;
@@ -49,7 +50,9 @@ fn specs() -> serde_json::Value {
 impl Fixture {
     fn new(version: FormatVersion) -> Self {
         let dir = TempDir::new().unwrap();
-        Self { dir, storage: Storage::local(), version, manifests: Vec::new(), schemas: schemas() }
+        // Without a cache: the list is written again under its name.
+        let storage = Storage::local().with_cache_bytes(0);
+        Self { dir, storage, version, manifests: Vec::new(), schemas: schemas() }
     }
 
     fn location(&self, name: &str) -> String {
@@ -511,4 +514,45 @@ fn statistics_are_exact_only_where_every_file_makes_them_so() {
     files[1].lower_bounds.insert(3, Datum::double(0.0));
     assert_eq!(of(&files).columns[&3].min, limit(Datum::double(0.0)));
     assert_eq!(of(&[]).columns[&1].null_count, Some(0));
+}
+
+/// A snapshot may name anything: whatever is not where tables may lie is neither read nor handed out.
+#[tokio::test]
+async fn what_lies_elsewhere_is_denied_at_every_step() {
+    let mut table = Fixture::new(FormatVersion::V2);
+    let (good, bad) = ("file:///data/t/a*{b}.parquet", "file:///etc/passwd");
+    for (path, low) in [(good, 1), (bad, 100)] {
+        let file = data_file(path, low, low + 9).build().unwrap();
+        table.manifest(0, |writer| writer.add_file(file, 9).unwrap()).await;
+    }
+    table.write_list().await;
+    let metadata = table.metadata();
+    let plan = async |allowed: &[&str], filter: Predicate| {
+        let allowed: Vec<String> = allowed.iter().map(|&prefix| prefix.to_owned()).collect();
+        let policy = Policy::new("file:///warehouse", &allowed).unwrap();
+        let request = ScanRequest::new(&metadata, metadata.current_snapshot().unwrap()).unwrap();
+        request.with_filter(filter).with_policy(policy).plan(&table.storage).await
+    };
+    let (list, first, second) =
+        (table.location("snap.avro"), table.location("m0.avro"), table.location("m1.avro"));
+    let steps: [(&[&str], &str); 5] = [
+        (&[], &list),
+        (&[&list], &first),
+        (&[&list, &first], &second),
+        (&[&list, &first, &second], good),
+        (&[&list, &first, &second, "file:///data"], bad),
+    ];
+    for (allowed, denied) in steps {
+        let error = plan(allowed, Predicate::AlwaysTrue).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied, "{allowed:?}: {error}");
+        assert!(error.message().contains("--allow-location"), "{error}");
+        assert!(error.context().iter().any(|(_, value)| value == denied), "{denied}: {error:?}");
+    }
+    let everything = [list.as_str(), first.as_str(), second.as_str(), "file:///data", bad];
+    let files = plan(&everything, Predicate::AlwaysTrue).await.unwrap().files;
+    assert_eq!(files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), [good, bad]);
+    // A file that the filter leaves out is not opened, and not judged.
+    let only = Reference::new("id").less_than(Datum::int(50));
+    let files = plan(&[&list, &first, &second, "file:///data"], only).await.unwrap().files;
+    assert_eq!(files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), [good]);
 }

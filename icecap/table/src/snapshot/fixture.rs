@@ -113,7 +113,6 @@ impl TestTable {
             extra_summary: BTreeMap::new(),
             now_ms: START_MS,
             uuid: Uuid::from_u128(u128::from(self.writes) + 1),
-            cache: None,
         }
     }
 

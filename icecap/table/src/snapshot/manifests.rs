@@ -12,12 +12,17 @@ use iceberg::spec::{
 use uuid::Uuid;
 
 use super::ManifestOrder;
-use super::cache::ManifestCache;
+use super::cache;
 use crate::avro;
 use crate::error::{Error, ErrorKind, Result};
 use crate::location::join;
 use crate::manifest::{Manifest, ManifestEncoder, UNASSIGNED};
 use crate::storage::Storage;
+
+/// Fewer added files than twice so many are not worth a second manifest.
+const FILES_PER_MANIFEST: usize = 1_000;
+/// The manifests of added files that are encoded at once, and so the most that a commit makes of one spec.
+const MANIFESTS_AT_ONCE: usize = 8;
 
 /// The largest manifest or manifest list that is read, in bytes.
 const MANIFEST_MAX_BYTES: u64 = 1 << 30;
@@ -31,7 +36,7 @@ pub async fn load_manifest_list(
     metadata: &TableMetadata,
     snapshot: &Snapshot,
 ) -> Result<Vec<ManifestFile>> {
-    Ok(ManifestReader::new(storage, None).list(metadata, snapshot).await?.to_vec())
+    Ok(ManifestReader::new(storage).list(metadata, snapshot).await?.to_vec())
 }
 
 /// Loads a manifest's live entries.
@@ -42,44 +47,38 @@ pub async fn load_entries(
     storage: &Storage,
     manifest: &ManifestFile,
 ) -> Result<(Vec<LiveEntry>, ManifestMetadata)> {
-    ManifestReader::new(storage, None).live_entries(manifest).await
+    ManifestReader::new(storage).live_entries(manifest).await
 }
 
-/// Reads manifests and manifest lists, from a cache where they are in one.
+/// Reads manifests and manifest lists, from the storage's cache where they are in it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ManifestReader<'a> {
+pub(crate) struct ManifestReader<'a> {
     storage: &'a Storage,
-    cache: Option<&'a ManifestCache>,
 }
 
 impl<'a> ManifestReader<'a> {
-    pub(super) fn new(storage: &'a Storage, cache: Option<&'a ManifestCache>) -> Self {
-        Self { storage, cache }
+    pub(crate) fn new(storage: &'a Storage) -> Self {
+        Self { storage }
     }
 
     /// As [`load_manifest_list`].
-    pub(super) async fn list(
+    pub(crate) async fn list(
         &self,
         metadata: &TableMetadata,
         snapshot: &Snapshot,
     ) -> Result<Arc<[ManifestFile]>> {
         let location = snapshot.manifest_list();
-        if let Some(list) = self.cache.and_then(|cache| cache.list(location)) {
+        if let Some(list) = cache::list(self.storage.cache(), location) {
             return Ok(list);
         }
         let bytes = self.read(location).await?;
-        let parse = |version| {
-            avro::parse(&bytes, "manifest list", location, |bytes| {
-                ManifestList::parse_with_version(bytes, version)
-            })
-        };
+        let parse =
+            |version| avro::parse(&bytes, location, |bytes| ManifestList::parse_with_version(bytes, version));
         // A list from before an upgrade may lack the counts that later versions require.
         let list =
             parse(metadata.format_version()).or_else(|error| parse(FormatVersion::V1).map_err(|_| error))?;
         let list: Arc<[ManifestFile]> = list.consume_entries().into_iter().collect();
-        if let Some(cache) = self.cache {
-            cache.keep_list(location, Arc::clone(&list));
-        }
+        cache::keep_list(self.storage.cache(), location, Arc::clone(&list));
         Ok(list)
     }
 
@@ -94,19 +93,17 @@ impl<'a> ManifestReader<'a> {
     }
 
     /// A manifest as it is stored.
-    pub(super) async fn bytes(&self, manifest: &ManifestFile) -> Result<Bytes> {
+    pub(crate) async fn bytes(&self, manifest: &ManifestFile) -> Result<Bytes> {
         let location = &manifest.manifest_path;
         if manifest.key_metadata.as_ref().is_some_and(|key| !key.is_empty()) {
             return Err(Error::unsupported("reading encrypted manifests is not supported yet")
                 .with("manifest", location));
         }
-        if let Some(bytes) = self.cache.and_then(|cache| cache.manifest(location)) {
+        if let Some(bytes) = cache::manifest(self.storage.cache(), location) {
             return Ok(bytes);
         }
         let bytes = self.read(location).await?;
-        if let Some(cache) = self.cache {
-            cache.keep_manifest(location, bytes.clone());
-        }
+        cache::keep_manifest(self.storage.cache(), location, bytes.clone());
         Ok(bytes)
     }
 
@@ -222,22 +219,45 @@ impl<'a> ManifestBuilder<'a> {
         self.objects
     }
 
-    /// A manifest of added files. Snapshot id set; sequence numbers and row ids are inherited.
-    pub(super) fn added(
+    /// Manifests of added files, in their order: one, or several of about the same number of files, encoded at once,
+    /// when there are many. Snapshot id set; sequence numbers and row ids are inherited.
+    pub(super) async fn added(
         &mut self,
         schema: &SchemaRef,
         spec_id: i32,
         content: ManifestOrder,
-        files: Vec<DataFile>,
-    ) -> Result<ManifestFile> {
+        mut files: Vec<DataFile>,
+    ) -> Result<Vec<ManifestFile>> {
         let spec = self
             .metadata
             .partition_spec_by_id(spec_id)
             .ok_or_else(|| Error::invalid(format!("the table has no partition spec {spec_id}")))?;
-        let spec = PartitionSpec::clone(spec);
-        self.write(schema, &spec, content.into(), |encoder| {
-            files.iter().try_for_each(|file| encoder.added(file))
-        })
+        let count = (files.len() / FILES_PER_MANIFEST).clamp(1, MANIFESTS_AT_ONCE);
+        if count == 1 {
+            let spec = PartitionSpec::clone(spec);
+            let fill = |encoder: &mut ManifestEncoder| files.iter().try_for_each(|file| encoder.added(file));
+            return Ok(vec![self.write(schema, &spec, content.into(), fill)?]);
+        }
+        let of_each = files.len().div_ceil(count);
+        let mut parts = Vec::with_capacity(count);
+        for location in self.reserve(count) {
+            let rest = files.split_off(of_each.min(files.len()));
+            parts.push((location, std::mem::replace(&mut files, rest)));
+        }
+        let (schema, spec) = (Arc::clone(schema), Arc::clone(spec));
+        let (version, snapshot_id, uuid) = (self.metadata.format_version(), self.snapshot_id, self.uuid);
+        let encoded = at_once(parts, move |(location, files): (String, Vec<DataFile>)| {
+            let mut encoder =
+                ManifestEncoder::new(version, content.into(), snapshot_id, &schema, &spec, uuid)?;
+            files.iter().try_for_each(|file| encoder.added(file))?;
+            encoder.finish(location)
+        });
+        let mut manifests = Vec::with_capacity(count);
+        for (bytes, manifest) in encoded.await? {
+            self.add(manifest.manifest_path.clone(), bytes.into());
+            manifests.push(manifest);
+        }
+        Ok(manifests)
     }
 
     /// Any manifest; `fill` adds its entries.
@@ -326,6 +346,30 @@ fn assign(
     Ok(next_row_id)
 }
 
+/// What `work` makes of each item, in their order; all at once, each on a thread for blocking work.
+///
+/// # Errors
+/// The first item's that failed.
+async fn at_once<T, R>(items: Vec<T>, work: impl Fn(T) -> Result<R> + Send + Sync + 'static) -> Result<Vec<R>>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+{
+    let work = Arc::new(work);
+    let running: Vec<_> = items
+        .into_iter()
+        .map(|item| {
+            let work = Arc::clone(&work);
+            tokio::task::spawn_blocking(move || work(item))
+        })
+        .collect();
+    let mut done = Vec::with_capacity(running.len());
+    for task in running {
+        done.push(task.await.map_err(|e| Error::cancelled("the commit was stopped").with_source(e))??);
+    }
+    Ok(done)
+}
+
 /// A file in memory.
 #[derive(Debug, Clone, Default)]
 struct Sink(Arc<Mutex<BytesMut>>);
@@ -341,3 +385,6 @@ impl FileWrite for Sink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

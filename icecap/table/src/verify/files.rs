@@ -1,34 +1,41 @@
 //! Checks of the files that a snapshot holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, ManifestMetadata, ManifestStatus, SnapshotRef, Type,
 };
 
-use super::Check;
+use super::{Check, Parsed};
 use crate::snapshot::LiveEntry;
 
 /// The live files of one snapshot, and those that it removed itself.
 #[derive(Default)]
 pub(super) struct Live {
-    pub(super) entries: Vec<LiveEntry>,
+    /// The manifests that hold the live ones.
+    pub(super) manifests: Vec<Arc<Parsed>>,
     pub(super) deleted_now: Vec<DataFile>,
 }
 
+impl Live {
+    fn entries(&self) -> impl Iterator<Item = &LiveEntry> {
+        self.manifests.iter().flat_map(|parsed| &parsed.live)
+    }
+
+    /// Of all live files.
+    pub(super) fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.manifests.iter().for_each(|parsed| sum.add(&parsed.counts));
+        sum
+    }
+}
+
 /// One live file: it exists, its numbers are possible, its bounds are in order.
-pub(super) async fn check_file(
-    check: &mut Check<'_>,
-    snapshot: &SnapshotRef,
-    header: &ManifestMetadata,
-    entry: &LiveEntry,
-) {
+pub(super) async fn check_file(check: &mut Check<'_>, header: &ManifestMetadata, entry: &LiveEntry) {
     let file = &entry.file;
     let path = file.file_path();
     check.object("file", path, Some(file.file_size_in_bytes())).await;
-    check.expect(entry.sequence_number <= snapshot.sequence_number(), || {
-        format!("{path} has sequence number {}, after its snapshot's", entry.sequence_number)
-    });
     let fields = header.partition_spec().fields().len();
     check.expect(file.partition().iter().count() == fields, || {
         format!("{path} has another partition than its spec")
@@ -75,7 +82,7 @@ pub(super) fn check_live(check: &mut Check<'_>, snapshot: &SnapshotRef, live: &L
     let mut paths: HashMap<(&str, Option<i64>), u32> = HashMap::new();
     let mut vectors: HashMap<String, u32> = HashMap::new();
     let mut rows: Vec<(i64, i64, &str)> = Vec::new();
-    for entry in &live.entries {
+    for entry in live.entries() {
         let file = &entry.file;
         *paths.entry((file.file_path(), file.content_offset())).or_default() += 1;
         if file.file_format() == DataFileFormat::Puffin {
@@ -117,19 +124,19 @@ fn summary(check: &mut Check<'_>, snapshot: &SnapshotRef, live: &Live) {
     let is_own =
         snapshot.summary().additional_properties.get("engine-name").is_some_and(|name| name == "icecap");
     let now_added = |entry: &&LiveEntry| entry.status == ManifestStatus::Added && entry.snapshot_id == id;
-    let all = counted(live.entries.iter().map(|entry| &entry.file));
-    let added = counted(live.entries.iter().filter(now_added).map(|entry| &entry.file));
-    let removed = counted(live.deleted_now.iter());
+    let all = live.counts();
+    let added = Counts::of(live.entries().filter(now_added).map(|entry| &entry.file));
+    let removed = Counts::of(live.deleted_now.iter());
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
-    for (name, number) in &all {
-        expected.insert(format!("total-{name}"), *number);
+    for (name, number) in all.named() {
+        expected.insert(format!("total-{name}"), number);
     }
-    for (name, number) in &added {
-        expected.insert(format!("added-{name}"), *number);
+    for (name, number) in added.named() {
+        expected.insert(format!("added-{name}"), number);
     }
-    for (name, number) in &removed {
-        let verb = if matches!(*name, "data-files" | "records") { "deleted" } else { "removed" };
-        expected.insert(format!("{verb}-{name}"), *number);
+    for (name, number) in removed.named() {
+        let verb = if matches!(name, "data-files" | "records") { "deleted" } else { "removed" };
+        expected.insert(format!("{verb}-{name}"), number);
     }
     for (key, number) in expected {
         if let Some(said) = snapshot.summary().additional_properties.get(&key) {
@@ -145,21 +152,43 @@ fn summary(check: &mut Check<'_>, snapshot: &SnapshotRef, live: &Live) {
     }
 }
 
-fn counted<'a>(files: impl Iterator<Item = &'a DataFile>) -> BTreeMap<&'static str, u64> {
-    let names =
-        ["data-files", "delete-files", "records", "files-size", "position-deletes", "equality-deletes"];
-    let mut counts: BTreeMap<&'static str, u64> = names.into_iter().map(|name| (name, 0)).collect();
-    for file in files {
-        let (files, rows) = match file.content_type() {
-            DataContentType::Data => ("data-files", "records"),
-            DataContentType::PositionDeletes => ("delete-files", "position-deletes"),
-            DataContentType::EqualityDeletes => ("delete-files", "equality-deletes"),
-        };
-        *counts.entry(files).or_default() += 1;
-        *counts.entry(rows).or_default() += file.record_count();
-        // A deletion vector is a part of its file.
-        let own = file.content_size_in_bytes().and_then(|bytes| u64::try_from(bytes).ok());
-        *counts.entry("files-size").or_default() += own.unwrap_or(file.file_size_in_bytes());
+/// What a summary counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts([u64; NAMES.len()]);
+
+/// As summaries name them.
+const NAMES: [&str; 6] =
+    ["data-files", "delete-files", "records", "files-size", "position-deletes", "equality-deletes"];
+
+impl Counts {
+    pub(super) fn of<'a>(files: impl Iterator<Item = &'a DataFile>) -> Self {
+        let mut counts = Self::default();
+        for file in files {
+            let [data_files, delete_files, records, size, positions, equalities] = &mut counts.0;
+            let (files, rows) = match file.content_type() {
+                DataContentType::Data => (data_files, records),
+                DataContentType::PositionDeletes => (delete_files, positions),
+                DataContentType::EqualityDeletes => (delete_files, equalities),
+            };
+            *files += 1;
+            *rows += file.record_count();
+            // A deletion vector is a part of its file.
+            let own = file.content_size_in_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+            *size += own.unwrap_or(file.file_size_in_bytes());
+        }
+        counts
     }
-    counts
+
+    fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, number)| *sum += number);
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        NAMES.into_iter().zip(self.0)
+    }
+
+    /// Rows of data files.
+    pub(super) fn records(&self) -> u64 {
+        self.0[2]
+    }
 }

@@ -123,3 +123,35 @@ async fn a_manifest_that_is_not_what_its_list_says_is_found() {
     assert!(said.contains("Added counts (files, rows) are (2, 4), the list says (1, 1)"), "{said}");
     assert!(said.contains("-m0.avro has size"), "{said}");
 }
+
+/// What was looked at is not looked at again, but for what readers see now; what was not, always is.
+#[tokio::test]
+async fn a_check_looks_at_every_snapshot_once_and_at_the_current_one_always() {
+    let mut table = table(FormatVersion::V2).await;
+    let mut seen = Seen::default();
+    let check = async |table: &TestTable, seen: &mut Seen| {
+        check_unseen(&table.storage, &table.location, seen).await.join("\n")
+    };
+    assert_eq!(check(&table, &mut seen).await, "");
+    assert_eq!(seen.snapshots(), 2);
+    for number in 0..20 {
+        let file = [table.staged(&format!("more{number}"), Some("x"), 22 + number, 1).await];
+        table.append(&file).await;
+    }
+    // A fault in the middle of what is new: the summary of one of twenty.
+    let mut tree = table.document.tree();
+    let snapshots = tree["snapshots"].as_array_mut().unwrap();
+    let fifth = snapshots.iter_mut().find(|snapshot| snapshot["sequence-number"] == 5).unwrap();
+    fifth["summary"]["added-records"] = "9".into();
+    let location = format!("{}/metadata/bent.json", table.document.metadata().location());
+    table.storage.put_new(&location, Bytes::from(tree.to_string())).await.unwrap();
+    let said = check_unseen(&table.storage, &location, &mut seen).await.join("\n");
+    assert!(said.contains("added-records is 9, the manifests say 1"), "{said}");
+    assert_eq!(seen.snapshots(), 22);
+    // Looked at, told, and done with; the current snapshot's files are looked for each time.
+    assert_eq!(check_unseen(&table.storage, &location, &mut seen).await, [] as [&str; 0]);
+    let data = table.storage.list(&format!("{}/data", table.document.metadata().location())).await.unwrap();
+    table.storage.delete(&data[0]).await.unwrap();
+    let said = check(&table, &mut seen).await;
+    assert!(said.contains(&format!("{} has size None", data[0])), "{said}");
+}
