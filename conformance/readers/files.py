@@ -5,14 +5,29 @@ values, and once by the function with which PyIceberg describes files of its own
 """
 
 import ctypes
+import dataclasses
 import os
 import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
-from pyiceberg.io.pyarrow import compute_statistics_plan, data_file_statistics_from_parquet_metadata
-from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType, PrimitiveType, UUIDType
+from pyiceberg.io.pyarrow import (
+    MetricModeTypes,
+    MetricsMode,
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+)
+from pyiceberg.types import (
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    PrimitiveType,
+    TimestampNanoType,
+    TimestamptzNanoType,
+    UUIDType,
+)
 
 MAX_PROBLEMS = 20
 
@@ -20,7 +35,7 @@ MAX_PROBLEMS = 20
 def check(table):
     """What is wrong, as sentences; and how many files and partition values were looked at."""
     schema, problems, files, values, compared = table.schema(), [], 0, 0, 0
-    plan = compute_statistics_plan(schema, table.properties)
+    plan = statistics_plan(table)
     for task in table.scan().plan_files():
         file = task.file
         path = file.file_path.removeprefix("file://").removeprefix("file:")
@@ -42,6 +57,16 @@ def check(table):
                 check_column(problems, path, file, field, internal(arrow.column(by_id[field.field_id]), field.field_type))
         compared += check_statistics(problems, path, file, schema, plan)
     return {"problems": problems[:MAX_PROBLEMS], "files": files, "partition_values": values, "statistics": compared}
+
+
+def statistics_plan(table):
+    """PyIceberg's plan, without bounds of nanoseconds: pyarrow gives Parquet's bounds as Python values, which have none."""
+    plan = compute_statistics_plan(table.schema(), table.properties)
+    counts = MetricsMode(MetricModeTypes.COUNTS)
+    for field, collector in plan.items():
+        if isinstance(collector.iceberg_type, (TimestampNanoType, TimestamptzNanoType)):
+            plan[field] = dataclasses.replace(collector, mode=counts)
+    return plan
 
 
 def check_statistics(problems, path, file, schema, plan):
