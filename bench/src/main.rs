@@ -37,7 +37,7 @@ enum Commands {
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// What to measure; repeatable; by default everything
+    /// What to measure; repeatable; by default everything but writers, s3 and lambda
     #[arg(long, value_enum)]
     workload: Vec<Workload>,
     /// Runs of each engine
@@ -101,6 +101,9 @@ struct CommonArgs {
     /// The icecap binary; by default the one beside this
     #[arg(long)]
     icecap: Option<PathBuf>,
+    /// The icecap-writer binary of the lambda workload; by default the one beside this
+    #[arg(long)]
+    writer: Option<PathBuf>,
     /// Where the runs write: the disk that is measured; by default the system's temporary folder
     #[arg(long)]
     scratch: Option<PathBuf>,
@@ -139,8 +142,8 @@ fn fail(error: &BenchError) -> ExitCode {
 fn run(args: &RunArgs) -> Result<()> {
     let scratch = scratch(&args.common)?;
     let plan = plan_of_run(args, scratch.path())?;
-    let everything = Workload::value_variants().to_vec();
-    let workloads = if args.workload.is_empty() { everything } else { args.workload.clone() };
+    let default = Workload::value_variants().iter().copied().filter(|one| one.by_default());
+    let workloads = if args.workload.is_empty() { default.collect() } else { args.workload.clone() };
     let (mut series, mut failures) = (Vec::new(), Vec::new());
     for one in workloads {
         eprintln!("bench: {}", one.name());
@@ -225,10 +228,12 @@ fn plan(args: &CommonArgs, scratch: &Path, repeats: u16) -> Result<Plan> {
     let bench = std::env::current_exe()?;
     let icecap = args.icecap.clone().unwrap_or_else(|| bench.with_file_name("icecap"));
     must_exist("the icecap binary (build it, or give --icecap)", &icecap)?;
+    let writer = args.writer.clone().unwrap_or_else(|| bench.with_file_name("icecap-writer"));
     let cache = cache()?;
     Ok(Plan {
         bench,
         icecap,
+        writer,
         python: cache.join("py/bin/python"),
         scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("peers"),
         cache,

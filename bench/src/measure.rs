@@ -46,6 +46,20 @@ pub struct Finished {
 /// # Errors
 /// When it cannot be started, or ends with another status than 0; its standard error is in the message.
 pub fn run(bench: &Path, program: &OsStr, args: &[OsString], scratch: &Path) -> Result<Finished> {
+    run_in(bench, program, args, &[], scratch)
+}
+
+/// Like [`run`], with variables of its environment set.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in(
+    bench: &Path,
+    program: &OsStr,
+    args: &[OsString],
+    environment: &[(&str, String)],
+    scratch: &Path,
+) -> Result<Finished> {
     let usage_file = scratch.join("usage.json");
     let _ = fs::remove_file(&usage_file);
     let output = Command::new(bench)
@@ -53,6 +67,7 @@ pub fn run(bench: &Path, program: &OsStr, args: &[OsString], scratch: &Path) -> 
         .arg(&usage_file)
         .arg(program)
         .args(args)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .output()
         .map_err(|error| BenchError(format!("cannot start {}: {error}", bench.display())))?;

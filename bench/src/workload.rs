@@ -3,14 +3,18 @@
 mod answer;
 mod ctas;
 mod inserts;
+mod lambda;
 mod lineitem;
 mod partitioned;
 mod partitions;
 mod plan;
 mod queries;
+mod s3;
+mod service;
 mod skew;
 mod start;
 mod turns;
+mod writers;
 mod written;
 
 use clap::ValueEnum;
@@ -22,6 +26,7 @@ use crate::measure::Usage;
 pub use partitions::{AMPLE, SCARCE};
 pub use plan::{Plan, Profiler};
 pub use skew::EVEN;
+pub use writers::{ONE_CHILD, ONE_THREAD};
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,9 +51,20 @@ pub enum Workload {
     Q6,
     /// One month of `lineitem`, likewise.
     Filter,
+    /// CREATE TABLE AS of `lineitem` in child processes, beside in process.
+    Writers,
+    /// CREATE TABLE AS of `lineitem` to an S3 server on this machine, beside DuckDB's COPY to it.
+    S3,
+    /// A write in a Lambda function of the local service, cold and warm; the function's size.
+    Lambda,
 }
 
 impl Workload {
+    /// Whether it runs when nothing is named: not if it needs servers or programs beside Icecap and its peers.
+    pub fn by_default(self) -> bool {
+        !matches!(self, Self::Writers | Self::S3 | Self::Lambda)
+    }
+
     /// The name in reports and on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -62,6 +78,9 @@ impl Workload {
             Self::Q1 => "q1",
             Self::Q6 => "q6",
             Self::Filter => "filter",
+            Self::Writers => "writers",
+            Self::S3 => "s3",
+            Self::Lambda => "lambda",
         }
     }
 }
@@ -102,6 +121,30 @@ pub struct Run {
     /// Snapshots of the table afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<u64>,
+    /// Rows written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Requests to S3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// Bytes sent to S3 and received from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transferred_bytes: Option<u64>,
+    /// Seconds of a function's attempts, as seen by who invoked it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts_seconds: Option<f64>,
+    /// Seconds of a function that are paid for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub billed_seconds: Option<f64>,
+    /// Processes that were started for an invocation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cold_starts: Option<u64>,
+    /// Bytes of a function's program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program_bytes: Option<u64>,
+    /// Bytes of the program as a package holds it: deflated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package_bytes: Option<u64>,
     /// Seconds that the engine itself told for each statement.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub statement_seconds: Vec<f64>,
@@ -139,5 +182,8 @@ pub fn run(workload: Workload, plan: &Plan) -> Result<Vec<Series>> {
         Workload::Partitions5000 => partitions::run(plan),
         Workload::Skew => skew::run(plan),
         Workload::Q1 | Workload::Q6 | Workload::Filter => queries::run(workload, plan),
+        Workload::Writers => writers::run(plan),
+        Workload::S3 => s3::run(plan),
+        Workload::Lambda => lambda::run(plan),
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{find, spread};
 use crate::stats::Spread;
-use crate::workload::{AMPLE, EVEN, Plan, SCARCE, Series};
+use crate::workload::{AMPLE, EVEN, ONE_CHILD, ONE_THREAD, Plan, SCARCE, Series};
 
 /// One aim of the project, and what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,7 +32,8 @@ impl Aim {
 /// The aims of the workloads that were run. Times and ratios are medians, memory is the greatest of all runs.
 pub(super) fn aims(series: &[Series], plan: &Plan) -> Vec<Aim> {
     let figures = Figures(series);
-    [small(&figures), ctas(&figures, plan), layouts(&figures, plan), reads(&figures)].concat()
+    [small(&figures), ctas(&figures, plan), layouts(&figures, plan), reads(&figures), elsewhere(&figures)]
+        .concat()
 }
 
 /// Looks figures up by workload, engine and name.
@@ -137,4 +138,17 @@ fn reads(figures: &Figures<'_>) -> Vec<Aim> {
             Some(Aim::at_most(format!("{workload}, time relative to DuckDB on plain Parquet"), time, 1.3))
         })
         .collect()
+}
+
+/// Writes in other processes.
+fn elsewhere(figures: &Figures<'_>) -> Vec<Aim> {
+    let (Some(here), Some(child)) =
+        (figures.median("writers", ONE_THREAD, "wall_s"), figures.median("writers", ONE_CHILD, "wall_s"))
+    else {
+        return Vec::new();
+    };
+    vec![
+        Aim::at_most("one task in a child process, time relative to in process", child / here, 1.1),
+        Aim::at_most("one task in a child process, ms more than in process", (child - here) * 1e3, 150.0),
+    ]
 }

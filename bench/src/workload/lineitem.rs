@@ -78,6 +78,7 @@ pub(super) fn written(finished: &Finished, folder: &Path, source: &Source, who: 
         usage: Some(finished.usage),
         data_bytes: Some(files.bytes),
         data_files: Some(files.files),
+        rows: Some(files.rows),
         statement_seconds: told_seconds(&finished.stdout)?,
         ..Run::default()
     })

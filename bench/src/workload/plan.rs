@@ -17,6 +17,8 @@ pub struct Plan {
     pub bench: PathBuf,
     /// The `icecap` binary.
     pub icecap: PathBuf,
+    /// The `icecap-writer` binary, for the `lambda` workload.
+    pub writer: PathBuf,
     /// The Python with the peers in it.
     pub python: PathBuf,
     /// The folder of the peers' scripts.
@@ -45,6 +47,14 @@ pub struct Plan {
     pub profiler: Option<Profiler>,
 }
 
+/// How a measured run differs from the usual.
+pub(super) struct Call<'a> {
+    /// `--threads`.
+    pub threads: usize,
+    /// Variables of its environment.
+    pub environment: &'a [(&'a str, String)],
+}
+
 /// How a measured run is recorded.
 #[derive(Debug, Clone)]
 pub struct Profiler {
@@ -59,26 +69,33 @@ pub struct Profiler {
 impl Plan {
     /// Runs `icecap sql` on a warehouse, as what is measured.
     pub(super) fn icecap(&self, warehouse: &Path, args: &[&str]) -> Result<Finished> {
-        let args = self.icecap_args(warehouse, args);
-        match &self.profiler {
-            None => measure::run(&self.bench, self.icecap.as_os_str(), &args, &self.scratch),
+        self.measured(&Call { threads: self.threads, environment: &[] }, warehouse.as_os_str(), args)
+    }
+
+    /// The same in another way than usual.
+    pub(super) fn measured(&self, call: &Call<'_>, warehouse: &OsStr, args: &[&str]) -> Result<Finished> {
+        let args = self.icecap_args(call.threads, warehouse, args);
+        let (program, args) = match &self.profiler {
+            None => (self.icecap.as_os_str(), args),
             Some(profiler) => {
                 let mut all = profiler.record()?;
                 all.push(self.icecap.clone().into());
                 all.extend(args);
-                measure::run(&self.bench, profiler.perf.as_os_str(), &all, &self.scratch)
+                (profiler.perf.as_os_str(), all)
             }
-        }
+        };
+        measure::run_in(&self.bench, program, &args, call.environment, &self.scratch)
     }
 
     /// Runs `icecap sql` to make what a measured run begins with.
     pub(super) fn prepare(&self, warehouse: &Path, args: &[&str]) -> Result<Finished> {
-        measure::run(&self.bench, self.icecap.as_os_str(), &self.icecap_args(warehouse, args), &self.scratch)
+        let args = self.icecap_args(self.threads, warehouse.as_os_str(), args);
+        measure::run(&self.bench, self.icecap.as_os_str(), &args, &self.scratch)
     }
 
-    fn icecap_args(&self, warehouse: &Path, args: &[&str]) -> Vec<OsString> {
+    fn icecap_args(&self, threads: usize, warehouse: &OsStr, args: &[&str]) -> Vec<OsString> {
         let mut all: Vec<OsString> = vec!["sql".into(), "--warehouse".into(), warehouse.into()];
-        all.extend(["--format".into(), "json".into(), "--threads".into(), self.threads.to_string().into()]);
+        all.extend(["--format".into(), "json".into(), "--threads".into(), threads.to_string().into()]);
         // What is spilled goes to the disk that is measured.
         all.extend(["--temp-dir".into(), self.scratch.clone().into()]);
         all.extend(args.iter().map(OsString::from));
@@ -87,11 +104,21 @@ impl Plan {
 
     /// Runs a peer's script; it tells `{"seconds": …}` on its last line.
     pub(super) fn peer(&self, script: &str, args: &[&OsStr]) -> Result<Finished> {
+        self.peer_in(script, args, &[])
+    }
+
+    /// The same, with variables of its environment set.
+    pub(super) fn peer_in(
+        &self,
+        script: &str,
+        args: &[&OsStr],
+        environment: &[(&str, String)],
+    ) -> Result<Finished> {
         // -B: no compiled scripts in the tree.
         let mut all: Vec<OsString> = vec!["-B".into(), self.scripts.join(script).into()];
         all.push(self.threads.to_string().into());
         all.extend(args.iter().map(OsString::from));
-        measure::run(&self.bench, self.python.as_os_str(), &all, &self.scratch)
+        measure::run_in(&self.bench, self.python.as_os_str(), &all, environment, &self.scratch)
     }
 
     /// A folder that does not exist yet. What runs leave stays until the end: a file system goes on paying for files
