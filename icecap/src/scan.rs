@@ -9,6 +9,7 @@
 mod adapter;
 mod exec;
 mod identify;
+mod late;
 mod log;
 mod message;
 pub(crate) mod parquet;

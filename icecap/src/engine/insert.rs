@@ -148,10 +148,16 @@ impl Run {
             attempt: 0,
             // Whoever runs an attempt puts its own here.
             nonce: "planned".to_owned(),
-            memory_bytes: self.parts.settings.task_memory_bytes(),
+            memory_bytes: self.parts.settings.task_memory_bytes().map(writers_part),
         };
         Ok(Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?))
     }
+}
+
+/// What writers may hold of a statement's memory. The rest is the source's, which counts only what operators
+/// gather, and the allocator's between many small buffers.
+fn writers_part(memory_bytes: u64) -> u64 {
+    memory_bytes / 10 * 7
 }
 
 /// Bytes of a plan's rows, as far as it knows.

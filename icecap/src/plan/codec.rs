@@ -129,6 +129,7 @@ impl IcecapCodec {
                 Some(predicate) => Some(self.encode_expr(predicate, converter)?),
                 None => None,
             };
+            message.late = scan.is_late();
             message.limit = scan.fetch().map(|limit| limit as u64);
             message.partitions = narrow(&[scan.partition_count()])?[0];
             return Ok(Node::Scan(message));
@@ -182,7 +183,7 @@ impl IcecapCodec {
                     .map_err(to_datafusion)?;
                 if let Some(bytes) = &message.predicate {
                     let predicate = self.decode_expr(bytes, &full, context, converter)?;
-                    scan = scan.with_predicate(Some(predicate)).map_err(to_datafusion)?;
+                    scan = scan.with_predicate(Some(predicate), message.late).map_err(to_datafusion)?;
                 }
                 if let Some(limit) = message.limit {
                     let limit = usize::try_from(limit).map_err(|_| broken("a limit"))?;

@@ -26,6 +26,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
+use super::late;
 use super::message::{FileSlice, ScanInput};
 use super::parquet::ParquetScan;
 use super::split::deal;
@@ -60,6 +61,8 @@ pub struct IcecapScanExec {
     columns: Vec<usize>,
     /// What rows are wanted, over `full`: prunes row groups and pages, filters nothing.
     predicate: Option<Arc<dyn PhysicalExpr>>,
+    /// Whether rows are chosen by the predicate before the other columns are decoded.
+    late: bool,
     limit: Option<usize>,
     partitions: usize,
     /// Of `full`, before predicate and limit.
@@ -80,7 +83,7 @@ impl IcecapScanExec {
         partitions: usize,
     ) -> Result<Self> {
         let full = full_schema(&input)?;
-        Self::build(input, storage, full, columns, None, None, partitions.max(1), None)
+        Self::build(input, storage, full, columns, (None, false), None, partitions.max(1), None)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place where a node is put together")]
@@ -89,7 +92,7 @@ impl IcecapScanExec {
         storage: Storage,
         full: SchemaRef,
         columns: Vec<usize>,
-        predicate: Option<Arc<dyn PhysicalExpr>>,
+        (predicate, late): (Option<Arc<dyn PhysicalExpr>>, bool),
         limit: Option<usize>,
         partitions: usize,
         statistics: Option<Arc<Statistics>>,
@@ -100,8 +103,8 @@ impl IcecapScanExec {
         let schema = Arc::new(
             full.project(&columns).map_err(|error| Error::bug("a scan's columns").with_source(error))?,
         );
-        let inner =
-            ParquetScan::try_new(&input, &storage, &schema, &columns, predicate.as_ref(), limit, partitions)?;
+        let filter = predicate.as_ref().map(|predicate| (predicate, late));
+        let inner = ParquetScan::try_new(&input, &storage, &schema, &columns, filter, limit, partitions)?;
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(partitions),
@@ -116,6 +119,7 @@ impl IcecapScanExec {
             full,
             columns,
             predicate,
+            late,
             limit,
             partitions,
             statistics,
@@ -128,6 +132,7 @@ impl IcecapScanExec {
         &self,
         columns: Vec<usize>,
         predicate: Option<Arc<dyn PhysicalExpr>>,
+        late: bool,
         limit: Option<usize>,
     ) -> DfResult<Self> {
         Self::build(
@@ -135,7 +140,7 @@ impl IcecapScanExec {
             self.storage.clone(),
             Arc::clone(&self.full),
             columns,
-            predicate,
+            (predicate, late),
             limit,
             self.partitions,
             self.statistics.clone(),
@@ -148,16 +153,18 @@ impl IcecapScanExec {
     /// # Errors
     /// As [`try_new`](Self::try_new).
     pub fn with_limit(&self, limit: Option<usize>) -> Result<Self> {
-        self.rebuilt(self.columns.clone(), self.predicate.clone(), limit)
+        self.rebuilt(self.columns.clone(), self.predicate.clone(), self.late, limit)
             .map_err(crate::plan::error::from_datafusion)
     }
 
-    /// The same scan with a predicate over [`full_schema`], for pruning.
+    /// The same scan with a predicate over [`full_schema`], for pruning; where `late`, rows are also chosen by it
+    /// before the other columns are decoded.
     ///
     /// # Errors
     /// As [`try_new`](Self::try_new).
-    pub fn with_predicate(&self, predicate: Option<Arc<dyn PhysicalExpr>>) -> Result<Self> {
-        self.rebuilt(self.columns.clone(), predicate, self.limit).map_err(crate::plan::error::from_datafusion)
+    pub fn with_predicate(&self, predicate: Option<Arc<dyn PhysicalExpr>>, late: bool) -> Result<Self> {
+        self.rebuilt(self.columns.clone(), predicate, late, self.limit)
+            .map_err(crate::plan::error::from_datafusion)
     }
 
     /// The same scan with statistics over [`full_schema`] of all that its files hold.
@@ -187,7 +194,7 @@ impl IcecapScanExec {
             self.storage.clone(),
             Arc::clone(&self.full),
             self.columns.clone(),
-            self.predicate.clone(),
+            (self.predicate.clone(), self.late),
             self.limit,
             self.partitions,
             None,
@@ -207,6 +214,11 @@ impl IcecapScanExec {
     /// The predicate, over [`full_schema`].
     pub fn predicate(&self) -> Option<&Arc<dyn PhysicalExpr>> {
         self.predicate.as_ref()
+    }
+
+    /// Whether rows are chosen by the predicate before the other columns are decoded.
+    pub fn is_late(&self) -> bool {
+        self.late
     }
 
     /// The number of partitions.
@@ -251,6 +263,9 @@ impl DisplayAs for IcecapScanExec {
                 if let Some(predicate) = &self.predicate {
                     write!(f, ", predicate={predicate}")?;
                 }
+                if self.late {
+                    write!(f, ", late")?;
+                }
                 if let Some(limit) = self.limit {
                     write!(f, ", limit={limit}")?;
                 }
@@ -293,7 +308,7 @@ impl ExecutionPlan for IcecapScanExec {
     }
 
     fn reset_state(self: Arc<Self>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(self.rebuilt(self.columns.clone(), self.predicate.clone(), self.limit)?))
+        Ok(Arc::new(self.rebuilt(self.columns.clone(), self.predicate.clone(), self.late, self.limit)?))
     }
 
     fn apply_expressions(
@@ -334,7 +349,7 @@ impl ExecutionPlan for IcecapScanExec {
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        let scan = self.rebuilt(self.columns.clone(), self.predicate.clone(), limit).ok()?;
+        let scan = self.rebuilt(self.columns.clone(), self.predicate.clone(), self.late, limit).ok()?;
         Some(Arc::new(scan))
     }
 
@@ -356,7 +371,7 @@ impl ExecutionPlan for IcecapScanExec {
             }
             columns.push(at);
         }
-        Ok(Some(Arc::new(self.rebuilt(columns, self.predicate.clone(), self.limit)?)))
+        Ok(Some(Arc::new(self.rebuilt(columns, self.predicate.clone(), self.late, self.limit)?)))
     }
 
     /// Keeps every filter for pruning, and answers that none is applied: the rows that remain are exact
@@ -378,7 +393,11 @@ impl ExecutionPlan for IcecapScanExec {
             .map(|filter| self.over_full(filter.filter))
             .collect::<DfResult<Vec<_>>>()?;
         let predicate = conjunction(self.predicate.iter().cloned().chain(filters));
-        let scan = self.rebuilt(self.columns.clone(), Some(predicate), self.limit)?;
+        let late = self
+            .statistics
+            .as_ref()
+            .is_some_and(|known| late::pays(&predicate, known, &self.full, &self.columns));
+        let scan = self.rebuilt(self.columns.clone(), Some(predicate), late, self.limit)?;
         Ok(answer.with_updated_node(Arc::new(scan)))
     }
 }

@@ -127,6 +127,9 @@ pub(crate) struct ScanMessage {
     pub(crate) limit: Option<u64>,
     #[prost(uint32, tag = "9")]
     pub(crate) partitions: u32,
+    /// Whether the predicate chooses rows before the other columns are decoded.
+    #[prost(bool, tag = "10")]
+    pub(crate) late: bool,
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String> {

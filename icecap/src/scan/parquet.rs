@@ -69,7 +69,7 @@ impl ParquetScan {
         storage: &Storage,
         schema: &SchemaRef,
         columns: &[usize],
-        predicate: Option<&Arc<dyn PhysicalExpr>>,
+        filter: Option<(&Arc<dyn PhysicalExpr>, bool)>,
         limit: Option<usize>,
         partitions: usize,
     ) -> Result<Self> {
@@ -80,7 +80,8 @@ impl ParquetScan {
             Some(_) => Wanted::Pos,
         };
         let output: Vec<Wanted> = columns.iter().map(|at| wanted(*at)).collect();
-        let predicate = predicate.and_then(|predicate| without_position(predicate, fields.len() + 1));
+        let predicate = filter.and_then(|(predicate, _)| without_position(predicate, fields.len() + 1));
+        let late = filter.is_some_and(|(_, late)| late);
         let mut needed = output.clone();
         if let Some(predicate) = &predicate {
             needed.extend(columns_of(predicate)?.into_iter().map(wanted));
@@ -98,7 +99,7 @@ impl ParquetScan {
         let sources = groups
             .into_iter()
             .map(|(constants, slices)| {
-                let builder = SourceBuilder { input, storage, needed: &needed, constants: &constants };
+                let builder = SourceBuilder { input, storage, needed: &needed, constants: &constants, late };
                 builder.build(&output, predicate.as_ref(), &wanted, limit, &slices, partitions)
             })
             .collect::<Result<_>>()?;
@@ -161,6 +162,7 @@ struct SourceBuilder<'a> {
     storage: &'a Storage,
     needed: &'a [Wanted],
     constants: &'a [i32],
+    late: bool,
 }
 
 impl SourceBuilder<'_> {
@@ -184,7 +186,8 @@ impl SourceBuilder<'_> {
         let open = readers.open_files();
         let mut source = ParquetSource::new(table.clone())
             .with_parquet_file_reader_factory(Arc::new(readers))
-            .with_table_parquet_options(parquet_options());
+            .with_table_parquet_options(parquet_options())
+            .with_pushdown_filters(self.late);
         if let Some(predicate) = predicate {
             let names = table.table_schema();
             let predicate = Arc::clone(predicate)
@@ -310,6 +313,8 @@ impl SourceBuilder<'_> {
 pub(crate) fn parquet_options() -> TableParquetOptions {
     let mut options = TableParquetOptions::default();
     options.global.coerce_int96 = Some("us".to_owned());
+    // A predicate's columns are decoded again for the rows that remain: keeping them costs more than that.
+    options.global.max_predicate_cache_size = Some(0);
     options
 }
 

@@ -97,7 +97,7 @@ fn a_scan_travels_with_everything_it_has() {
     let predicate = binary(id, Operator::Gt, lit(5_i64), &full).unwrap();
     let scan = IcecapScanExec::try_new(Arc::new(input()), Storage::local(), vec![6, 1, 7, 0], 3)
         .unwrap()
-        .with_predicate(Some(predicate))
+        .with_predicate(Some(predicate), true)
         .unwrap()
         .with_limit(Some(17))
         .unwrap();
@@ -112,6 +112,7 @@ fn a_scan_travels_with_everything_it_has() {
     assert_eq!(back.input().name_mapping, plan.input().name_mapping);
     assert_eq!(back.columns(), plan.columns());
     assert_eq!(back.fetch(), Some(17));
+    assert!(back.is_late());
     assert_eq!(back.partition_count(), 3);
     assert_eq!(back.predicate().unwrap().to_string(), "id@0 > 5");
     // NaN is not equal to itself.

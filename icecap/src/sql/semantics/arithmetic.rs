@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, Datum};
 use datafusion::arrow::compute::kernels::numeric;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::BinaryExpr;
@@ -55,6 +55,14 @@ pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Result<Expr> {
                 return Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }));
             };
             let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
+            if matches!(op, Operator::Plus | Operator::Minus) {
+                if let Some(scaled) = at_scale_of(&left, &right_type) {
+                    return Ok(Expr::BinaryExpr(BinaryExpr { left: Box::new(scaled), op, right }));
+                }
+                if let Some(scaled) = at_scale_of(&right, &left_type) {
+                    return Ok(Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(scaled) }));
+                }
+            }
             let integers = |data_type: &DataType| data_type.is_integer() || data_type.is_null();
             if !(integers(&left_type) && integers(&right_type))
                 || (left_type.is_null() && right_type.is_null())
@@ -77,6 +85,22 @@ pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         }
         other => Ok(other),
     }
+}
+
+/// A whole number in the text, as a decimal of the scale of the decimal that it is added to or taken from. The
+/// result and its type are the same; but of unlike scales, Arrow scales both operands again for every row.
+fn at_scale_of(literal: &Expr, other: &DataType) -> Option<Expr> {
+    let (Expr::Literal(ScalarValue::Int64(Some(value)), metadata), DataType::Decimal128(_, scale)) =
+        (literal, other)
+    else {
+        return None;
+    };
+    // What DataFusion makes of a bigint beside a decimal: 20 digits.
+    const DIGITS: u8 = 20;
+    let digits = DIGITS.checked_add(u8::try_from(*scale).ok().filter(|scale| *scale > 0)?)?;
+    let value = i128::from(*value).checked_mul(10_i128.checked_pow(u32::try_from(*scale).ok()?)?)?;
+    (digits <= DECIMAL128_MAX_PRECISION)
+        .then(|| Expr::Literal(ScalarValue::Decimal128(Some(value), digits, *scale), metadata.clone()))
 }
 
 fn of_operator(op: Operator) -> Option<Operation> {
@@ -163,5 +187,46 @@ impl ScalarUDFImpl for Checked {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&computed, 0)?));
         }
         Ok(ColumnarValue::Array(computed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Field;
+    use datafusion::logical_expr::{binary_expr, col, lit};
+
+    use super::*;
+
+    fn schema(scale: i8) -> DFSchema {
+        let field = Field::new("d", DataType::Decimal128(15, scale), true);
+        DFSchema::from_unqualified_fields(vec![field].into(), Default::default()).unwrap()
+    }
+
+    #[test]
+    fn a_whole_number_takes_the_scale_of_the_decimal_beside_it_and_the_type_stays() {
+        for op in [Operator::Plus, Operator::Minus] {
+            for plain in [binary_expr(lit(1_i64), op, col("d")), binary_expr(col("d"), op, lit(-7_i64))] {
+                let coerced = |expr: &Expr, schema: &DFSchema| {
+                    let Expr::BinaryExpr(binary) = expr else { panic!("{expr}") };
+                    let (left, right) =
+                        (binary.left.get_type(schema).unwrap(), binary.right.get_type(schema).unwrap());
+                    BinaryTypeCoercer::new(&left, &binary.op, &right).get_result_type().unwrap()
+                };
+                let schema = schema(2);
+                let scaled = of_expr(plain.clone(), &schema).unwrap();
+                assert_ne!(scaled, plain);
+                assert_eq!(coerced(&scaled, &schema), coerced(&plain, &schema));
+            }
+        }
+    }
+
+    #[test]
+    fn what_would_not_fit_stays() {
+        let plain = binary_expr(lit(1_i64), Operator::Plus, col("d"));
+        for scale in [0, 19] {
+            let field = Field::new("d", DataType::Decimal128(38, scale), true);
+            let schema = DFSchema::from_unqualified_fields(vec![field].into(), Default::default()).unwrap();
+            assert_eq!(of_expr(plain.clone(), &schema).unwrap(), plain);
+        }
     }
 }
