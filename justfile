@@ -25,6 +25,13 @@ conformance filter="":
     . scripts/env; cargo build --profile ci --package icecap-cli
     . scripts/env; cargo test --profile ci --package icecap-conformance -- {{ filter }}
 
+# The suite's own figures (commits of many processes, kills, files of many partitions), kept in conformance/figures/
+conformance-figures:
+    scripts/setup-readers
+    . scripts/env; cargo build --profile ci --package icecap-cli
+    . scripts/env; ICECAP_FIGURES="$PWD/conformance/figures" \
+        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers
+
 # COUNT random INSERT and CTAS statements, parted and plain (60 are in every test run)
 random-statements count="500" seed="1000":
     . scripts/env; ICECAP_RANDOM_STATEMENTS={{ count }} ICECAP_RANDOM_SEED={{ seed }} \
