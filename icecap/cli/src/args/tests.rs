@@ -188,7 +188,7 @@ fn completions_are_made_for_every_shell_and_offer_nothing_hidden() {
         let script = print(&["completions", shell]);
         assert!(script.contains(wanted), "{shell}: {script}");
         assert!(script.contains("temp-dir"), "{shell}");
-        for hidden in ["lambda-local", "ledger"] {
+        for hidden in ["stdio", "ledger"] {
             assert!(!script.contains(hidden), "{shell} offers {hidden}");
         }
     }
