@@ -3,7 +3,9 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use icecap_conformance::stack::{Warehouse, children_of, is_running, run_within, signal, wait_until};
+use icecap_conformance::stack::{
+    Warehouse, children_of, icecap_binary, is_running, run_within, signal, wait_until,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -174,6 +176,17 @@ fn no_writer_outlives_its_parent_however_that_ends() {
     }
     let count = warehouse.query(&["SELECT count(*) AS n FROM t"]).unwrap();
     assert_eq!(count[0]["n"], 0);
+}
+
+/// A child that is given up while it answers: its error would be taken for the statement's.
+#[test]
+fn a_writer_that_nobody_listens_to_ends_in_silence() {
+    let mut writer = Command::new(icecap_binary().unwrap());
+    writer.args(["writer", "--stdio"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut writer = writer.spawn().unwrap();
+    drop(writer.stdout.take());
+    let output = writer.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
 #[test]

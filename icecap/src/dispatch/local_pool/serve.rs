@@ -20,7 +20,9 @@ const CLEAR_WITHIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// `Unavailable` when standard input or output breaks.
 pub async fn serve_stdio(host: WorkerHost) -> Result<()> {
-    write(Kind::Hello, Bytes::from_static(BUILD_ID.as_bytes())).await?;
+    if !write(Kind::Hello, Bytes::from_static(BUILD_ID.as_bytes())).await? {
+        return Ok(());
+    }
     let mut requests = requests()?;
     while let Some(request) = requests.recv().await {
         let (host, request) = (host.clone(), request?);
@@ -35,7 +37,9 @@ pub async fn serve_stdio(host: WorkerHost) -> Result<()> {
             }
         };
         let reply = reply.map_err(|error| Error::bug("a task's host panicked").with_source(error))?;
-        write(Kind::Reply, reply).await?;
+        if !write(Kind::Reply, reply).await? {
+            return Ok(());
+        }
     }
     Ok(())
 }
@@ -62,9 +66,15 @@ fn requests() -> Result<mpsc::Receiver<Result<Bytes>>> {
     Ok(receiver)
 }
 
-async fn write(kind: Kind, bytes: Bytes) -> Result<()> {
+/// Writes a frame; `false` when nobody reads any more: the parent gave this process up, which is no failure of its
+/// statement's.
+async fn write(kind: Kind, bytes: Bytes) -> Result<bool> {
     let written =
         tokio::task::spawn_blocking(move || frame::send_blocking(&mut io::stdout().lock(), kind, &bytes));
     let written = written.await.map_err(|error| Error::bug("writing a frame panicked").with_source(error))?;
-    written.map_err(|error| Error::unavailable("cannot write a reply").with_source(error))
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::unavailable("cannot write a reply").with_source(error)),
+    }
 }
