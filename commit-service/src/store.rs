@@ -1,10 +1,10 @@
 //! S3 behind the table crate's storage seam, and the one place that knows the AWS SDK's settings.
 //!
 //! `object_store`'s client sends the requests; this module puts around it what production needs: settings and
-//! credentials by AWS's chain ([`settings`], [`credentials`]), loaded with the first request and not before, so
+//! credentials by AWS's chain (`settings`, `credentials`), loaded with the first request and not before, so
 //! that a process that stays on its disk pays nothing; counting and retrying of every request in one place
-//! ([`http`]); what an answer means to a user ([`refusal`]); writes whose answer was lost ([`bucket`], [`upload`]);
-//! and the unfinished uploads of writes that failed ([`leftover`]), by AWS's own client.
+//! (`http`); what an answer means to a user (`refusal`); writes whose answer was lost (`bucket`, `upload`);
+//! and the unfinished uploads of writes that failed (`leftover`), by AWS's own client.
 //!
 //! No secret leaves this module: bodies of refusals are never passed on, for they repeat what was signed.
 

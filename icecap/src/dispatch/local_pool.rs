@@ -1,7 +1,7 @@
 //! The executor that runs tasks in child processes of this machine.
 //!
 //! A child is the same program; it gets framed requests on its standard input and answers on its standard
-//! output ([`frame`]), one task at a time. It may die at any moment: the attempt is lost then, and the next gets a new
+//! output (`frame`), one task at a time. It may die at any moment: the attempt is lost then, and the next gets a new
 //! child. A child ends when its standard input does, so none outlives its parent, however that ends.
 
 mod child;

@@ -1,6 +1,6 @@
 //! Icecap's nodes and functions inside DataFusion's plan encoding.
 //!
-//! The bytes have no version of their own: they travel in a [`WriteTask`](super::WriteTask), whose build id
+//! The bytes have no version of their own: they travel in a [`WriteTask`], whose build id
 //! both ends must share.
 
 use std::sync::Arc;
