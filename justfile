@@ -22,15 +22,16 @@ unit package:
 conformance filter="":
     scripts/setup-readers
     scripts/setup-s3
-    . scripts/env; cargo build --profile ci --package icecap-cli
+    . scripts/env; cargo build --profile ci --package icecap-cli --package icecap --bins
     . scripts/env; cargo test --profile ci --package icecap-conformance -- {{ filter }}
 
 # The suite's own figures (commits of many processes, kills, files of many partitions), kept in conformance/figures/
 conformance-figures:
     scripts/setup-readers
-    . scripts/env; cargo build --profile ci --package icecap-cli
+    scripts/setup-s3
+    . scripts/env; cargo build --profile ci --package icecap-cli --package icecap --bins
     . scripts/env; ICECAP_FIGURES="$PWD/conformance/figures" \
-        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers
+        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers lambda
 
 # COUNT random INSERT and CTAS statements, parted and plain (60 are in every test run)
 random-statements count="500" seed="1000":
@@ -41,10 +42,10 @@ random-statements count="500" seed="1000":
 flights:
     examples/flights/run
 
-# The binary that users get: thin LTO, stripped (about 40 minutes from nothing on two cores)
+# The binaries that users get: thin LTO, stripped (about 40 minutes from nothing on two cores)
 dist:
-    . scripts/env; cargo build --locked --profile dist --package icecap-cli
-    . scripts/env; ls -l "$CARGO_TARGET_DIR/dist/icecap"
+    . scripts/env; cargo build --locked --profile dist --package icecap-cli --package icecap --bins
+    . scripts/env; ls -l "$CARGO_TARGET_DIR/dist/icecap" "$CARGO_TARGET_DIR/dist/icecap-writer"
 
 # All workloads beside DuckDB and PyIceberg, on a quiet machine; ARGS are those of `bench run`
 bench *args:
