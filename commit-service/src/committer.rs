@@ -5,6 +5,7 @@
 
 mod attempt;
 mod check;
+mod metadata;
 mod namespace;
 
 use std::sync::Arc;
@@ -276,6 +277,7 @@ fn files_of(change: &Change) -> &[icecap_table::staged_file::StagedFile] {
     match change {
         Change::Create { files, .. } | Change::Append { files, .. } => files,
         Change::Drop
+        | Change::Metadata { .. }
         | Change::Register { .. }
         | Change::CreateNamespace { .. }
         | Change::DropNamespace { .. } => &[],

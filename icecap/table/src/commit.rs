@@ -11,6 +11,7 @@ pub use wire::COMMIT_REQUEST_VERSION;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use iceberg::{TableRequirement, TableUpdate};
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -35,6 +36,8 @@ pub enum StatementKind {
     Insert,
     /// `CALL`
     Call,
+    /// `ALTER TABLE`
+    AlterTable,
 }
 
 impl StatementKind {
@@ -48,6 +51,7 @@ impl StatementKind {
             Self::DropNamespace => "DROP_DATABASE",
             Self::Insert => "INSERT",
             Self::Call => "CALL",
+            Self::AlterTable => "ALTER_TABLE",
         }
     }
 
@@ -61,6 +65,7 @@ impl StatementKind {
             Self::DropNamespace,
             Self::Insert,
             Self::Call,
+            Self::AlterTable,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == word)
@@ -120,6 +125,14 @@ pub enum Change {
         files: Vec<StagedFile>,
         /// The schema that they were written with.
         schema_id: i32,
+    },
+    /// Changes what the table's metadata says and none of its rows: no snapshot is made. An update that adds a
+    /// snapshot is refused, and so is the removal of one that a branch or tag still names.
+    Metadata {
+        /// What has to hold of the table as it is then; else the outcome is [`CommitOutcome::Rejected`].
+        requirements: Vec<TableRequirement>,
+        /// What is done, in order.
+        updates: Vec<TableUpdate>,
     },
     /// Removes the table from the catalog.
     Drop,

@@ -11,12 +11,12 @@ mod parse;
 mod patch;
 mod text;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::TableUpdate;
-use iceberg::spec::{FormatVersion, SnapshotReference, TableMetadata};
+use iceberg::spec::{FormatVersion, MAIN_BRANCH, SnapshotReference, TableMetadata};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -119,6 +119,25 @@ impl TableDocument {
         parsed.map_err(|e| {
             Error::corrupt("a reference breaks the specification").with("ref", name).with_source(e)
         })
+    }
+
+    /// All branches and tags: name and snapshot. Main is among them as soon as there is a snapshot.
+    ///
+    /// # Errors
+    /// `Corrupt` when one breaks the specification.
+    pub fn named_snapshots(&self) -> Result<BTreeMap<String, i64>> {
+        let stored = self.text.get("refs")?.filter(|stored| !stored.is_null());
+        let parsed: Option<BTreeMap<String, SnapshotReference>> = stored
+            .map(serde_json::from_value)
+            .transpose()
+            .map_err(|e| Error::corrupt("the table's references break the specification").with_source(e))?;
+        let mut named: BTreeMap<String, i64> =
+            parsed.unwrap_or_default().into_iter().map(|(name, to)| (name, to.snapshot_id)).collect();
+        // Old files do not spell it out.
+        if let Some(current) = self.metadata.current_snapshot_id() {
+            named.entry(MAIN_BRANCH.to_owned()).or_insert(current);
+        }
+        Ok(named)
     }
 
     /// The time of the next change: now, but always later than the last.
