@@ -121,18 +121,34 @@ impl TableDocument {
         })
     }
 
-    /// All branches and tags: name and snapshot. Main is among them as soon as there is a snapshot.
+    /// Every reference (branch or tag) as it is stored, by name. Main may be missing in old files.
     ///
     /// # Errors
     /// `Corrupt` when one breaks the specification.
+    pub fn references(&self) -> Result<BTreeMap<String, SnapshotReference>> {
+        let stored = match self.text.get("refs")? {
+            Some(Value::Object(stored)) => stored,
+            _ => return Ok(BTreeMap::new()),
+        };
+        stored
+            .into_iter()
+            .filter(|(_, reference)| !reference.is_null())
+            .map(|(name, reference)| match serde_json::from_value(reference) {
+                Ok(reference) => Ok((name, reference)),
+                Err(e) => Err(Error::corrupt("a reference breaks the specification")
+                    .with("ref", name)
+                    .with_source(e)),
+            })
+            .collect()
+    }
+
+    /// All branches and tags: name and snapshot. Main is among them as soon as there is a snapshot.
+    ///
+    /// # Errors
+    /// As [`references`](Self::references).
     pub fn named_snapshots(&self) -> Result<BTreeMap<String, i64>> {
-        let stored = self.text.get("refs")?.filter(|stored| !stored.is_null());
-        let parsed: Option<BTreeMap<String, SnapshotReference>> = stored
-            .map(serde_json::from_value)
-            .transpose()
-            .map_err(|e| Error::corrupt("the table's references break the specification").with_source(e))?;
         let mut named: BTreeMap<String, i64> =
-            parsed.unwrap_or_default().into_iter().map(|(name, to)| (name, to.snapshot_id)).collect();
+            self.references()?.into_iter().map(|(name, to)| (name, to.snapshot_id)).collect();
         // Old files do not spell it out.
         if let Some(current) = self.metadata.current_snapshot_id() {
             named.entry(MAIN_BRANCH.to_owned()).or_insert(current);
