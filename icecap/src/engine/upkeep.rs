@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 pub(super) use self::procedures::{expire_snapshots, rewrite_data_files};
 use super::session::Run;
-use super::write::Intent;
+use super::write::{ActiveWrite, Intent};
 use super::{DoneSummary, Engine, Parts, StatementResult};
 use crate::sql::Name;
 use crate::{Error, Result};
@@ -75,6 +75,17 @@ pub struct UpkeepIntent {
     pub bases: Vec<(Uuid, i64)>,
     /// Where it uploads.
     pub prefixes: Vec<String>,
+}
+
+/// A write of an upkeep statement that the ledger holds as active.
+#[derive(Debug, Clone, Copy)]
+pub struct UpkeepWrite(ActiveWrite);
+
+impl UpkeepWrite {
+    /// Its id: every file that it stages has it in its name.
+    pub fn id(self) -> WriteId {
+        self.0.id
+    }
 }
 
 /// One statement under way, as a [`Maintenance`] sees it.
@@ -210,7 +221,7 @@ impl Upkeep {
         self.run.limited(async { Ok(step.await) }).await.ok()
     }
 
-    /// Runs a write: `work` gets its id and gives its changes, which are published. When that lost a race, `work` is
+    /// Runs a write: `work` gets it and gives its changes, which are published. When that lost a race, `work` is
     /// called again, with why. Without changes nothing is published.
     ///
     /// # Errors
@@ -218,7 +229,7 @@ impl Upkeep {
     pub async fn write<W>(
         &self,
         intent: UpkeepIntent,
-        mut work: impl FnMut(WriteId, Option<String>) -> W,
+        mut work: impl FnMut(UpkeepWrite, Option<String>) -> W,
     ) -> Result<StatementResult>
     where
         W: Future<Output = Result<Vec<TableChange>>>,
@@ -229,7 +240,7 @@ impl Upkeep {
             bases: intent.bases,
             prefixes: intent.prefixes,
         };
-        self.run.write_replanned(intent, |write, lost| work(write.id, lost)).await
+        self.run.write_replanned(intent, |write, lost| work(UpkeepWrite(write), lost)).await
     }
 
     /// What a statement answers that has nothing to do. Under a token, what it did when it was run before.
