@@ -29,12 +29,14 @@ pub fn mentions_hidden(query: &Query) -> bool {
         type Break = ();
 
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            let last = match expr {
-                Expr::Identifier(ident) => Some(ident),
-                Expr::CompoundIdentifier(parts) => parts.last(),
-                _ => None,
+            let parts: &[Ident] = match expr {
+                Expr::Identifier(ident) => std::slice::from_ref(ident),
+                // `t._pos`, `_partition.day`.
+                Expr::CompoundIdentifier(parts) => parts,
+                _ => &[],
             };
-            match last.is_some_and(|ident| HIDDEN_COLUMNS.contains(&folded(&ident.value).as_str())) {
+            let is_hidden = |ident: &Ident| HIDDEN_COLUMNS.contains(&folded(&ident.value).as_str());
+            match parts.iter().any(is_hidden) {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
