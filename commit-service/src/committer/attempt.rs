@@ -248,6 +248,7 @@ impl Committer {
                 operation: Operation::Append,
                 added: files,
                 removed: &[],
+            data_sequence_number: None,
                 extra_summary: BTreeMap::new(),
                 now_ms,
                 uuid: self.ids.uuid(),

@@ -110,6 +110,7 @@ impl TestTable {
             operation,
             added,
             removed: &[],
+            data_sequence_number: None,
             extra_summary: BTreeMap::new(),
             now_ms: START_MS,
             uuid: Uuid::from_u128(u128::from(self.writes) + 1),
