@@ -8,8 +8,8 @@
 mod cache;
 mod convert;
 mod filter;
-mod manifests;
 mod history;
+mod manifests;
 mod merge;
 pub(crate) mod scope;
 mod summary;
@@ -26,9 +26,9 @@ use iceberg::spec::{
 use uuid::Uuid;
 
 pub use self::cache::FreshManifests;
-pub use self::history::{ChangedFile, History, HistoryRequest, SnapshotChanges, locate_data_files};
 pub(crate) use self::convert::datum as datum_of_bytes;
 pub use self::convert::{check_staged_paths, data_file};
+pub use self::history::{ChangedFile, History, HistoryRequest, SnapshotChanges, locate_data_files};
 pub(crate) use self::manifests::ManifestReader;
 use self::manifests::{Encoded, ManifestBuilder};
 pub use self::manifests::{LiveEntry, load_entries, load_manifest_list};
@@ -277,7 +277,9 @@ fn added_files(
     let mut seen = HashSet::new();
     let mut vectors = HashSet::new();
     for file in request.added {
-        if file.content == FileContent::DeletionVector && !vectors.insert(file.referenced_data_file.as_deref()) {
+        if file.content == FileContent::DeletionVector
+            && !vectors.insert(file.referenced_data_file.as_deref())
+        {
             return Err(Error::invalid("two deletion vectors of one data file are in one request")
                 .with("path", file.referenced_data_file.clone().unwrap_or_default()));
         }

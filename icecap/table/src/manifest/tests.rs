@@ -196,7 +196,8 @@ fn a_tuple_of_other_types_is_refused() {
         vec![None, Some(Literal::decimal(40_000))],
         vec![None],
     ] {
-        let error = encoder(&schema, &spec).added(&file("f", Struct::from_iter(values)).build().unwrap(), None);
+        let error =
+            encoder(&schema, &spec).added(&file("f", Struct::from_iter(values)).build().unwrap(), None);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
     }
     let mut deletes = file("d", Struct::from_iter([None, None]));

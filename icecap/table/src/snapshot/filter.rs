@@ -52,7 +52,9 @@ impl Removal {
     }
 
     fn names(&self, content: ManifestContentType) -> bool {
-        self.named.iter().any(|file| (file.content == FileContent::Data) == (content == ManifestContentType::Data))
+        self.named
+            .iter()
+            .any(|file| (file.content == FileContent::Data) == (content == ManifestContentType::Data))
     }
 
     /// Whether a manifest may hold something that is concerned.
@@ -80,8 +82,10 @@ impl Removal {
         let Some(data_file) = only_data_file(file) else { return Ok(named) };
         let takes = named || self.gone.contains_key(data_file.as_ref());
         if !takes && is_deletion_vector(file) && self.vectors.contains_key(data_file.as_ref()) {
-            return Err(Error::conflict("a data file has a deletion vector already, which the new one does not replace")
-                .with("path", data_file.as_ref()));
+            return Err(Error::conflict(
+                "a data file has a deletion vector already, which the new one does not replace",
+            )
+            .with("path", data_file.as_ref()));
         }
         Ok(takes)
     }

@@ -35,7 +35,10 @@ pub(crate) fn only_data_file(file: &DataFile) -> Option<Cow<'_, str>> {
         return Some(Cow::Owned(path));
     }
     // A cut upper bound lies above every value, so equal bounds are the value.
-    match (path_bound(file.lower_bounds().get(&PATH_COLUMN)), path_bound(file.upper_bounds().get(&PATH_COLUMN))) {
+    match (
+        path_bound(file.lower_bounds().get(&PATH_COLUMN)),
+        path_bound(file.upper_bounds().get(&PATH_COLUMN)),
+    ) {
         (Some(lower), Some(upper)) if lower == upper => Some(Cow::Borrowed(lower)),
         _ => None,
     }

@@ -44,7 +44,7 @@ pub fn conflict_judge(change: &Change, metadata: &TableMetadata) -> Option<Judge
     if files.validation.isolation == Isolation::Snapshot {
         return None;
     }
-    // Without the schema nothing is judged: every row matches.
+    // A change whose schema is gone is refused before.
     let schema = metadata.schema_by_id(files.schema_id)?;
     let filter = files.validation.filter.clone().unwrap_or(iceberg::expr::Predicate::AlwaysTrue);
     Some(Judge::for_table(&filter, schema, metadata))
@@ -173,7 +173,14 @@ impl Rules<'_> {
                     .then(|| place.clone())
             });
             let base = older.next();
-            rebase.unite.push(Unite { data_file, added, base, current: place, current_key: current, disjoint });
+            rebase.unite.push(Unite {
+                data_file,
+                added,
+                base,
+                current: place,
+                current_key: current,
+                disjoint,
+            });
         }
         Ok(rebase)
     }
@@ -187,7 +194,10 @@ impl Rules<'_> {
                 let scope = only_data_file(file).map(|scope| scope.into_owned());
                 let key = key_of(file);
                 if let Some(scope) = &scope
-                    && found.vectors.get(scope).is_some_and(|now| now.as_ref().is_some_and(|now| now.0 == key))
+                    && found
+                        .vectors
+                        .get(scope)
+                        .is_some_and(|now| now.as_ref().is_some_and(|now| now.0 == key))
                 {
                     found.vectors.insert(scope.clone(), None);
                 }
@@ -197,9 +207,10 @@ impl Rules<'_> {
             if let Some(touch) = self.touched.files.get(path) {
                 // Its rows are all gone and nowhere else: what a DELETE wanted of them is done. Of a file that was
                 // rewritten that is not so: the rewritten file holds the rows that were left.
-                let is_done =
-                    self.kind == StatementKind::Delete && self.shape == Shape::Delta && !moves_rows(snapshot)
-                        && snapshot.operation != Operation::Replace;
+                let is_done = self.kind == StatementKind::Delete
+                    && self.shape == Shape::Delta
+                    && !moves_rows(snapshot)
+                    && snapshot.operation != Operation::Replace;
                 if !is_done {
                     let what = if touch.removed { "to be replaced" } else { "with rows to be deleted" };
                     return Err(format!(
@@ -275,13 +286,14 @@ impl Rules<'_> {
     ) -> Result<(), String> {
         let is_equality = added.file.content_type() == DataContentType::EqualityDeletes;
         let is_delete = self.kind == StatementKind::Delete;
-        let conflict = |what: &str| {
-            Err(format!("data file {path}, {what}, lost rows to snapshot {}", told(snapshot)))
-        };
+        let conflict =
+            |what: &str| Err(format!("data file {path}, {what}, lost rows to snapshot {}", told(snapshot)));
         match self.shape {
             // Rows keep the sequence number that those deletes apply to.
             Shape::Rewrite if is_equality && self.files.data_sequence_number.is_some() => return Ok(()),
-            Shape::Rewrite | Shape::Overwrite if touch.removed => return conflict("whose rows were rewritten"),
+            Shape::Rewrite | Shape::Overwrite if touch.removed => {
+                return conflict("whose rows were rewritten");
+            }
             _ => {}
         }
         if is_equality {
@@ -324,9 +336,7 @@ impl Rules<'_> {
     /// Whether a delete file may hold deletes of a touched data file. All in the history are newer than it.
     fn concerns(&self, added: &ChangedFile, path: &str) -> bool {
         let in_partition = match self.partitions.get(path) {
-            Some((spec_id, partition)) => {
-                *spec_id == added.spec_id && partition == added.file.partition()
-            }
+            Some((spec_id, partition)) => *spec_id == added.spec_id && partition == added.file.partition(),
             None => true,
         };
         match added.file.content_type() {
