@@ -7,6 +7,7 @@
 mod attempt;
 mod check;
 mod files;
+mod metadata;
 mod namespace;
 
 use std::sync::Arc;
@@ -279,6 +280,7 @@ fn files_of(change: &Change) -> &[icecap_table::staged_file::StagedFile] {
         Change::Create { files, .. } | Change::Append { files, .. } => files,
         Change::RowDelta(files) | Change::Overwrite(files) | Change::Rewrite(files) => &files.added,
         Change::Drop
+        | Change::Metadata { .. }
         | Change::Register { .. }
         | Change::CreateNamespace { .. }
         | Change::DropNamespace { .. } => &[],
