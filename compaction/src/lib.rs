@@ -6,7 +6,7 @@
 //! ([`vacuum`](mod@vacuum)). Rows are read and written by the engine, changes published by the commit service: nothing
 //! here touches Parquet or a pointer.
 
-//pub mod optimize;
+pub mod optimize;
 pub mod vacuum;
 
 use async_trait::async_trait;
@@ -21,8 +21,7 @@ pub struct Compaction;
 #[async_trait]
 impl Maintenance for Compaction {
     async fn optimize(&self, upkeep: &Upkeep, request: &OptimizeRequest) -> Result<StatementResult> {
-        let _ = (upkeep, request);
-        Err(icecap_table::Error::unsupported("OPTIMIZE is not supported yet"))
+        optimize::run(upkeep, request).await
     }
 
     async fn vacuum(&self, upkeep: &Upkeep, request: &VacuumRequest) -> Result<StatementResult> {

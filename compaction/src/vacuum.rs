@@ -2,7 +2,7 @@
 //!
 //! What expires is [`retention`]'s to say. The table's metadata is changed first; only when that is known to be
 //! published are files deleted, and only those that the table as it is afterwards does not name ([`reach`]): those of
-//! the expired snapshots ([`sweep`]), and those that no snapshot ever named ([`orphans`]). What a running write reads
+//! the expired snapshots (`sweep`), and those that no snapshot ever named (`orphans`). What a running write reads
 //! or uploads stays. A run that ends half-way leaves orphans, which a later one finds.
 
 mod home;

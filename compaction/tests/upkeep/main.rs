@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod lake;
+mod optimize;
 mod vacuum;

@@ -6,6 +6,7 @@
 
 mod condition;
 mod procedures;
+mod rewrite;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use icecap_table::storage::Storage;
 use uuid::Uuid;
 
 pub(super) use self::procedures::{expire_snapshots, rewrite_data_files};
+pub use self::rewrite::Rewritten;
 use super::session::Run;
 use super::write::{ActiveWrite, Intent};
 use super::{DoneSummary, Engine, Parts, StatementResult};
