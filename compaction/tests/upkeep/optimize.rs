@@ -106,7 +106,7 @@ async fn targets_and_codecs_are_the_tables() {
     .await;
     for part in 0..12 {
         lake.run(&format!(
-            "INSERT INTO t SELECT v, sha256(CAST(v AS string)) FROM (SELECT value + {} AS v FROM \
+            "INSERT INTO t SELECT v, encode(sha256(CAST(v AS varchar)), 'hex') FROM (SELECT value + {} AS v FROM \
              generate_series(1, 400))",
             part * 400
         ))

@@ -26,6 +26,7 @@ mod slt;
 mod survival;
 mod travel;
 mod types;
+mod upkeep;
 mod verify;
 mod writers;
 

@@ -24,7 +24,7 @@ pub(super) use self::procedures::{expire_snapshots, rewrite_data_files};
 pub use self::rewrite::Rewritten;
 use super::session::Run;
 use super::write::{ActiveWrite, Intent};
-use super::{DoneSummary, Engine, Parts, StatementResult};
+use super::{DoneSummary, Engine, Parts, StatementResult, WriteSummary};
 use crate::sql::Name;
 use crate::{Error, Result};
 
@@ -242,7 +242,8 @@ impl Upkeep {
             bases: intent.bases,
             prefixes: intent.prefixes,
         };
-        self.run.write_replanned(intent, |write, lost| work(UpkeepWrite(write), lost)).await
+        let done = self.run.write_replanned(intent, |write, lost| work(UpkeepWrite(write), lost)).await?;
+        Ok(without_rows(done))
     }
 
     /// What a statement answers that has nothing to do. Under a token, what it did when it was run before.
@@ -250,7 +251,7 @@ impl Upkeep {
     /// # Errors
     /// As those of a write's beginning.
     pub async fn nothing_to_do(&self, kind: StatementKind, target: &Name) -> Result<StatementResult> {
-        self.run.nothing_to_do(kind, target.normalised().join(".")).await
+        self.run.nothing_to_do(kind, target.normalised().join(".")).await.map(without_rows)
     }
 
     /// The answer of a statement that tells what it counted, in the order told.
@@ -265,5 +266,18 @@ impl Upkeep {
             table: Some(table.to_string()),
             counts: counts.into_iter().collect(),
         })
+    }
+}
+
+/// Upkeep writes rows, and neither inserts nor changes any.
+fn without_rows(result: StatementResult) -> StatementResult {
+    match result {
+        StatementResult::Written(summary) => StatementResult::Written(WriteSummary {
+            rows_inserted: None,
+            rows_updated: None,
+            rows_deleted: None,
+            ..summary
+        }),
+        other => other,
     }
 }
