@@ -11,6 +11,7 @@ mod compare;
 mod concurrency;
 mod conflicts;
 mod crash;
+mod deletes;
 mod explain;
 mod figures;
 mod harness;
