@@ -366,8 +366,13 @@ async fn run(version: FormatVersion, steps: Vec<Step>) -> (u32, u32) {
     (commits, conflicts)
 }
 
+/// How many random runs a test run makes; `ICECAP_RANDOM_RACES` asks for more.
+fn cases() -> u32 {
+    std::env::var("ICECAP_RANDOM_RACES").ok().and_then(|asked| asked.parse().ok()).unwrap_or(24)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_commits_did_what_it_planned_and_lost_nobodys_change(
