@@ -85,7 +85,7 @@ impl Session {
                 run.drop_namespace(name, *if_exists, *cascade).await
             }
             Statement::Call { procedure, args } => run.call(procedure, args).await,
-            Statement::Explain { analyze, statement } => run.explain(*analyze, statement).await,
+            Statement::Explain { analyze, dry_run: _, statement } => run.explain(*analyze, statement).await,
             other => run.limited(run.read(other)).await,
         }
     }
@@ -144,6 +144,9 @@ impl Run {
             | Statement::CreateNamespace { .. }
             | Statement::DropNamespace { .. }
             | Statement::Call { .. }
+            | Statement::Delete(_)
+            | Statement::Update(_)
+            | Statement::Merge(_)
             | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))
             }
