@@ -149,6 +149,7 @@ impl Run {
             // Whoever runs an attempt puts its own here.
             nonce: "planned".to_owned(),
             memory_bytes: self.parts.settings.task_memory_bytes().map(writers_part),
+            lineage: false,
         };
         Ok(Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?))
     }
