@@ -180,7 +180,7 @@ impl<'a> ScanRequest<'a> {
             while let Some(part) = parts.try_next().await? {
                 plan.append(part);
             }
-            Ok(())
+            Ok::<(), Error>(())
         };
         let deletes = async {
             let mut parts = futures::stream::iter(wanted_deletes)
@@ -190,7 +190,7 @@ impl<'a> ScanRequest<'a> {
             while let Some(part) = parts.try_next().await? {
                 all.extend(part);
             }
-            Ok(all)
+            Ok::<_, Error>(all)
         };
         let ((), deletes) = futures::try_join!(data, deletes)?;
         DeleteIndex::new(deletes, &context)?.assign(&mut plan, &context)?;
