@@ -78,7 +78,7 @@ struct ReportMessage {
     inserted: u64,
     #[prost(uint64, tag = "15")]
     updated: u64,
-    #[prost(uint64, tag = "16")]
+    #[prost(uint64, tag = "17")]
     deleted: u64,
 }
 
