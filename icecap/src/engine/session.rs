@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::Instant;
 
-use super::{Cancel, DoneSummary, Parts, WriteSummary};
+use super::{Cancel, DoneSummary, OptimizeRequest, Parts, VacuumRequest, WriteSummary};
 use crate::scan::ScanLog;
 use crate::sql::{ParsedStatement, Statement};
 use crate::{Error, Result};
@@ -85,7 +85,24 @@ impl Session {
                 run.drop_namespace(name, *if_exists, *cascade).await
             }
             Statement::Call { procedure, args } => run.call(procedure, args).await,
-            Statement::Explain { analyze, dry_run: _, statement } => run.explain(*analyze, statement).await,
+            Statement::Optimize { name, filter } => {
+                run.optimize(&OptimizeRequest { table: name.clone(), filter: filter.clone() }).await
+            }
+            Statement::Vacuum { name } => {
+                let request = VacuumRequest {
+                    table: name.clone(),
+                    older_than_ms: None,
+                    retain_last: None,
+                    orphans: true,
+                };
+                run.vacuum(&request).await
+            }
+            Statement::Delete(delete) => run.change_rows(RowChange::Delete(delete)).await,
+            Statement::Update(update) => run.change_rows(RowChange::Update(update)).await,
+            Statement::Merge(merge) => run.change_rows(RowChange::Merge(merge)).await,
+            Statement::Explain { analyze, dry_run, statement } => {
+                run.explain(*analyze, *dry_run, statement).await
+            }
             other => run.limited(run.read(other)).await,
         }
     }
@@ -105,6 +122,12 @@ pub(super) struct Run {
     pub(super) started_ms: i64,
     /// The winners' files, where other attempts may have left some.
     pub(super) winners: Arc<Mutex<Option<HashSet<String>>>>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("text", &self.text).finish_non_exhaustive()
+    }
 }
 
 impl Run {
@@ -147,6 +170,8 @@ impl Run {
             | Statement::Delete(_)
             | Statement::Update(_)
             | Statement::Merge(_)
+            | Statement::Optimize { .. }
+            | Statement::Vacuum { .. }
             | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))
             }

@@ -119,6 +119,18 @@ pub enum Statement {
     Update(Box<Update>),
     /// `MERGE INTO`.
     Merge(Box<Merge>),
+    /// `OPTIMIZE name REWRITE DATA USING BIN_PACK [WHERE condition]`.
+    Optimize {
+        /// The table.
+        name: Name,
+        /// Which files: `SELECT * FROM name WHERE condition`.
+        filter: Option<Box<Query>>,
+    },
+    /// `VACUUM name`.
+    Vacuum {
+        /// The table.
+        name: Name,
+    },
 }
 
 impl Statement {
@@ -142,7 +154,9 @@ impl Statement {
             | Self::Delete(_)
             | Self::Update(_)
             | Self::Merge(_)
-            | Self::Call { .. } => true,
+            | Self::Call { .. }
+            | Self::Optimize { .. }
+            | Self::Vacuum { .. } => true,
         }
     }
 }
@@ -366,6 +380,8 @@ pub enum Value {
     String(String),
     /// `ARRAY['a', 'b']`.
     List(Vec<Value>),
+    /// `TIMESTAMP '2026-01-31 12:00:00'`: what stands between the quotes.
+    Timestamp(String),
 }
 
 impl NamePart {

@@ -283,6 +283,21 @@ pub enum WriteState {
     Fenced,
 }
 
+/// A write that the ledger holds as active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningWrite {
+    /// The write.
+    pub write_id: WriteId,
+    /// Its round.
+    pub round: u32,
+    /// Whether it gave a sign of life of late. One that did not may still be taken over, or fenced.
+    pub is_alive: bool,
+    /// The snapshots that it was planned on: (table, snapshot).
+    pub bases: Vec<(Uuid, i64)>,
+    /// Where it uploads.
+    pub prefixes: Vec<String>,
+}
+
 /// An engine's way to the commit service. The same id has the same effect, at most once, however often it
 /// is asked.
 #[async_trait]
@@ -319,4 +334,11 @@ pub trait CommitClient: Send + Sync + std::fmt::Debug {
     /// Returns the state after the call: `Fenced`, `Committed` when the write had been published, or
     /// `Active` when a later round owns it.
     async fn abandon(&self, write_id: WriteId, round: u32) -> Result<WriteState>;
+
+    /// The writes that are active now, in the order of their ids: what they read must not expire, and what they
+    /// upload is no orphan.
+    ///
+    /// # Errors
+    /// `Unavailable`; `Corrupt` when a row cannot be read.
+    async fn active_writes(&self) -> Result<Vec<RunningWrite>>;
 }
