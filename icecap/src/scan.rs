@@ -25,7 +25,7 @@ pub use exec::{FILE_COLUMN, IcecapScanExec, POS_COLUMN, full_schema};
 pub use log::{PlannedScan, ScanLog};
 pub(crate) use message::ScanMessage;
 pub use message::{DataFile, FileSlice, ScanInput};
-pub use predicate::predicate_of;
+pub use predicate::{exact_predicate, predicate_of};
 pub(crate) use split::{deal, slices};
 pub use table::IcebergTable;
 #[cfg(test)]

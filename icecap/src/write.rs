@@ -40,6 +40,7 @@ mod writer;
 pub use delta::IcebergDeltaExec;
 pub(crate) use delta::is_matched_twice;
 pub use exec::{IcebergWriteExec, KIND_DATA};
+pub(crate) use partition::file_location;
 pub(crate) use partition::human::human;
 pub use positions::{ActedRows, FilePositions, KIND_POSITIONS, KIND_ROWS};
 pub(crate) use positions::unite;

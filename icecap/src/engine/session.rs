@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::Instant;
 
+use super::row_level::RowChange;
 use super::{Cancel, DoneSummary, OptimizeRequest, Parts, VacuumRequest, WriteSummary};
 use crate::scan::ScanLog;
 use crate::sql::{ParsedStatement, Statement};

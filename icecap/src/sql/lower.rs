@@ -16,7 +16,9 @@ mod tests;
 
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Query};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, Query, SelectItem, TableFactor, WildcardAdditionalOptions,
+};
 use icecap_table::iceberg::spec::Schema;
 use icecap_table::{Error, Result};
 
@@ -120,6 +122,15 @@ pub fn update(statement: &Update, table: Target<'_>) -> Result<Lowered> {
         columns: DeltaColumns { rows: true, lineage: table.lineage },
         kind: Kind::Update { assigned },
     })
+}
+
+/// The rows of a MERGE's source as a query of their own.
+///
+/// # Errors
+/// `Bug` when a SELECT cannot be made.
+pub fn source_query(source: &TableFactor) -> Result<Query> {
+    let all = SelectItem::Wildcard(WildcardAdditionalOptions::default());
+    ast::select(vec![all], vec![ast::from(source.clone())], None)
 }
 
 /// `MERGE` as a query; `source` says what its source is.
