@@ -9,6 +9,7 @@ mod cancel;
 mod create;
 mod describe;
 mod explain;
+mod explain_changes;
 mod insert;
 mod progress;
 mod query;

@@ -25,7 +25,7 @@ use icecap_table::iceberg::spec::FormatVersion;
 use icecap_table::properties::RowLevelMode;
 use icecap_table::scan::ScanFile;
 
-use self::plan::Planned;
+pub(super) use self::plan::Planned;
 use super::StatementResult;
 use super::insert::{MAIN, data_location};
 use super::session::Run;
@@ -105,7 +105,12 @@ impl Run {
     }
 
     /// Runs everything but the commit.
-    async fn perform(&self, write: ActiveWrite, planned: &Planned, change: RowChange<'_>) -> Result<Changed> {
+    pub(super) async fn perform(
+        &self,
+        write: ActiveWrite,
+        planned: &Planned,
+        change: RowChange<'_>,
+    ) -> Result<Changed> {
         let mut outcome = match self.delta(write, planned).await {
             Ok(outcome) => outcome,
             Err(error) if is_matched_twice(&error).is_some() => {
@@ -216,7 +221,7 @@ impl Planned {
         self.scan.files.get(at).ok_or_else(|| Error::bug("a file that is not in the plan"))
     }
 
-    fn is_v3(&self) -> bool {
+    pub(super) fn is_v3(&self) -> bool {
         self.metadata().format_version() >= FormatVersion::V3
     }
 
