@@ -7,7 +7,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -111,12 +111,18 @@ impl Run {
         }
     }
 
-    /// Optimises a plan and makes it executable.
-    pub(super) async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    /// A state to plan this statement with: its time is the statement's.
+    pub(super) fn planner(&self) -> SessionState {
         let mut state = self.parts.planner.clone();
         state.mark_start_execution();
         state.execution_props_mut().query_execution_start_time =
             chrono::DateTime::from_timestamp_millis(self.started_ms);
+        state
+    }
+
+    /// Optimises a plan and makes it executable.
+    pub(super) async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let state = self.planner();
         state.create_physical_plan(logical).await.map_err(from_datafusion)
     }
 }

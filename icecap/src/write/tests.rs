@@ -25,6 +25,7 @@ use super::*;
 use crate::arrow_schema::arrow_schema;
 
 mod bounds;
+mod delta;
 mod files;
 mod partitions;
 mod types;

@@ -91,7 +91,7 @@ impl Run {
         let (plan, also_read) = self.plan_with(query, *mentions_hidden, &given).await?;
         read.extend(also_read);
         let plan = lowered.finish(plan, target)?;
-        let logical = self.parts.planner.optimize(&plan).map_err(from_datafusion)?;
+        let logical = self.planner().optimize(&plan).map_err(from_datafusion)?;
         let scan = target_scan(&logical, &provider)?;
         let mut filters = scan.as_ref().map(|scan| scan.filters.clone()).unwrap_or_default();
         if let (Some(source), Some(_)) = (&source, &scan) {
@@ -100,7 +100,11 @@ impl Run {
         let predicate = predicate_of(&filters, metadata.current_schema());
         // Every row of the target may matter to a statement that reads it in a subquery too.
         let whole_table = predicate == Predicate::AlwaysTrue || read.contains(&loaded.ident);
-        let filter = if whole_table { None } else { Some(predicate.clone()) };
+        let filter = match (&scan, whole_table) {
+            (None, _) if !read.contains(&loaded.ident) => Some(Predicate::AlwaysFalse),
+            (_, true) => None,
+            (_, false) => Some(predicate.clone()),
+        };
         let exact = match change {
             RowChange::Delete(_) => decided(&logical, &provider, metadata.current_schema()),
             _ => None,
@@ -154,10 +158,7 @@ impl Run {
         sort_merge: bool,
     ) -> Result<Option<Arc<IcebergDeltaExec>>> {
         let Some(logical) = &planned.logical else { return Ok(None) };
-        let mut state = self.parts.planner.clone();
-        state.mark_start_execution();
-        state.execution_props_mut().query_execution_start_time =
-            chrono::DateTime::from_timestamp_millis(self.started_ms);
+        let mut state = self.planner();
         if sort_merge {
             state.config_mut().options_mut().optimizer.prefer_hash_join = false;
         }
