@@ -118,6 +118,7 @@ async fn rows_are_taken_apart() {
         assert_eq!(ids, [1, 2_147_483_540, 2_147_483_539]);
         assert_eq!(schema.column(1).self_type().get_basic_info().repetition(), Repetition::OPTIONAL);
         assert_eq!(file.value_counts.keys().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!(file.column_sizes.keys().copied().collect::<Vec<_>>(), [1]);
     }
     rows.sort();
     assert_eq!(rows, [((None, Some(2)), None), ((Some(50), Some(10)), None), ((Some(60), None), None)]);
