@@ -146,7 +146,7 @@ impl Run {
         names: &mut Names,
         deletes: &mut Deletes,
     ) -> Result<()> {
-        let mut groups: BTreeMap<(i32, Vec<Option<Vec<u8>>>, Option<&str>), Vec<&Gone<'_>>> = BTreeMap::new();
+        let mut groups: BTreeMap<_, Vec<&Gone<'_>>> = BTreeMap::new();
         for one in gone {
             let partition = partition_bytes(planned.metadata(), one.file)?;
             let own = match planned.settings.granularity {

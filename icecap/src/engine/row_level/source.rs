@@ -176,7 +176,6 @@ fn distinct(batches: &[RecordBatch]) -> Result<Option<HashSet<ScalarValue>>> {
 }
 
 /// The keys of the join of target and source: the source's side of it, and pairs of expressions (target's, source's).
-#[expect(clippy::type_complexity, reason = "a plan and the pairs that belong to it")]
 fn keys<'a>(
     plan: &'a LogicalPlan,
     target: &Arc<dyn TableProvider>,
