@@ -25,8 +25,8 @@ pub mod types;
 mod values;
 
 pub use ast::{
-    ColumnDef, CreateTable, Insert, Name, NamePart, ParsedStatement, PartitionTerm, Statement, TableUse,
-    TableUseKind, Value, VersionSpec,
+    AlterAction, AlterTable, ColumnDef, CreateTable, Insert, Name, NamePart, ParsedStatement, PartitionTerm,
+    SortTerm, Statement, TableUse, TableUseKind, Value, VersionSpec,
 };
 pub use error::from_datafusion;
 pub use hidden::{HIDDEN_COLUMNS, mentions_hidden};

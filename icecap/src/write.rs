@@ -19,6 +19,7 @@ mod groups;
 mod layout;
 mod metrics;
 mod nan;
+mod order;
 mod parallel;
 mod parquet_schema;
 mod partition;
@@ -33,7 +34,9 @@ mod upload;
 mod writer;
 
 pub use exec::{IcebergWriteExec, KIND_DATA};
+pub(crate) use order::ordered;
 pub(crate) use partition::human::human;
+pub(crate) use partition::source_path;
 pub(crate) use route::{PARTITION_FUNCTION, PartitionOf, by_partition};
 pub use target::{WRITE_TARGET_VERSION, WriteTarget, is_staged_by};
 pub(crate) use upload::{PartBuffer, Upload};

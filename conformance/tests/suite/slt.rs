@@ -100,6 +100,7 @@ fn run_in_a_function(name: &str) {
 }
 
 files!(
+    alter,
     arithmetic,
     create_table,
     ctas,
@@ -110,6 +111,7 @@ files!(
     insert,
     names,
     namespace,
+    ordered,
     read_csv,
     read_folders,
     read_json,

@@ -97,6 +97,7 @@ impl Session {
                 };
                 run.vacuum(&request).await
             }
+            Statement::AlterTable(alter) => run.alter_table(alter).await,
             Statement::Explain { analyze, statement } => run.explain(*analyze, statement).await,
             other => run.limited(run.read(other)).await,
         }
@@ -164,6 +165,7 @@ impl Run {
             | Statement::Call { .. }
             | Statement::Optimize { .. }
             | Statement::Vacuum { .. }
+            | Statement::AlterTable(_)
             | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))
             }

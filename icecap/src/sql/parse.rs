@@ -1,5 +1,6 @@
 //! Text to statements: heads are read here, queries and expressions inside by sqlparser.
 
+mod alter;
 mod call;
 mod create;
 mod optimize;
@@ -95,7 +96,6 @@ const NOT_YET: &[&[&str]] = &[
     &["UPDATE"],
     &["DELETE"],
     &["MERGE"],
-    &["ALTER", "TABLE"],
     &["ALTER", "DATABASE"],
     &["ALTER"],
     &["CREATE", "VIEW"],
@@ -177,6 +177,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     if cursor.take(&["INSERT", "INTO"]) {
         return insert(cursor);
+    }
+    if cursor.take(&["ALTER", "TABLE"]) {
+        return alter::alter_table(cursor);
     }
     if cursor.take(&["CALL"]) {
         return call::call(cursor);

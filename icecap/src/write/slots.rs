@@ -270,6 +270,12 @@ impl Slots {
         state.lend(key)
     }
 
+    /// What there is of one partition.
+    pub(crate) fn take_all_of(&self, key: &[u8]) -> Option<Work> {
+        let mut state = self.state();
+        state.slots.contains_key(key).then(|| state.lend(key.to_vec())).flatten()
+    }
+
     /// The Parquet properties of all files, which the first rows decide on.
     pub(crate) fn properties(&self, first: &[Columns]) -> Result<Arc<WriterProperties>> {
         let mut properties = self.properties.lock().unwrap_or_else(PoisonError::into_inner);
