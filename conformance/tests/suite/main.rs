@@ -9,8 +9,10 @@
 
 mod compare;
 mod concurrency;
+mod conflicts;
 mod crash;
 mod evolve;
+mod deletes;
 mod explain;
 mod figures;
 mod harness;
