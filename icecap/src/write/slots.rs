@@ -3,7 +3,7 @@
 //! Each writer sorts out its own rows and hands those of a partition in; whoever brings a partition's waiting
 //! rows to the amount that is worth encoding takes them, with the partition's file, and encodes them. So every
 //! core is busy whatever the rows are, and a partition has one file: another one is begun only when its rows come
-//! faster than one writer encodes them.
+//! faster than one writer encodes them. Where memory is short, row groups end before files do.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,8 +28,12 @@ const ENCODE_ROWS: usize = 4096;
 const ENCODER_BYTES: usize = 160 << 10;
 
 /// While a partition's file is in other hands, its rows wait until they are this many times as many as are worth
-/// encoding; then another file is begun.
+/// encoding; then another file is begun: later while the partition is still small, so that few partitions have a
+/// second file that is small too.
 const PATIENCE: usize = 4;
+const PATIENCE_WHILE_SMALL: usize = 8;
+/// A partition is small until it has this part of a file of the size that the table asks for.
+const SMALL_PART: u64 = 4;
 
 /// What a writer may hold whatever the budget says, per leaf column and in all: less would only make
 /// useless little files.
@@ -75,6 +79,8 @@ struct Slot {
     files: Vec<OpenFile>,
     /// How many have taken a part of it.
     lent: usize,
+    /// The size of its largest file, as far as was seen.
+    encoded_bytes: u64,
 }
 
 /// A part of a partition, to be written by whoever holds it.
@@ -85,6 +91,8 @@ pub(crate) struct Work {
     pub(crate) waiting_rows: usize,
     pub(crate) waiting_bytes: usize,
     pub(crate) file: Option<OpenFile>,
+    /// The size of the largest file that it was written to.
+    pub(crate) encoded_bytes: u64,
     /// What it was counted with.
     bytes: usize,
 }
@@ -160,6 +168,7 @@ impl Slots {
             waiting_bytes: 0,
             files: Vec::new(),
             lent: 0,
+            encoded_bytes: 0,
         });
         slot.waiting_rows += rows.iter().map(|columns| columns.rows).sum::<usize>();
         slot.waiting_bytes += rows.iter().map(memory_of).sum::<usize>();
@@ -173,6 +182,7 @@ impl Slots {
         state.lent_bytes -= work.bytes;
         if let Some(slot) = state.slots.get_mut(&work.key) {
             slot.lent -= 1;
+            slot.encoded_bytes = slot.encoded_bytes.max(work.encoded_bytes);
             slot.files.extend(work.file);
             if slot.is_empty() {
                 state.slots.remove(&work.key);
@@ -184,7 +194,12 @@ impl Slots {
 
     fn enough(&self, state: &mut State, key: Vec<u8>) -> Option<Work> {
         let slot = state.slots.get(&key)?;
-        let patience = if slot.files.is_empty() && slot.lent > 0 { PATIENCE } else { 1 };
+        let is_small = slot.encoded_bytes < self.layout.settings.target_file_size_bytes / SMALL_PART;
+        let patience = match (slot.files.is_empty() && slot.lent > 0, is_small) {
+            (true, true) => PATIENCE_WHILE_SMALL,
+            (true, false) => PATIENCE,
+            (false, _) => 1,
+        };
         let is_enough = if self.partitioned {
             slot.waiting_bytes >= self.layout.leaves.len() * ENCODER_BYTES * patience
         } else {
@@ -220,6 +235,16 @@ impl Slots {
         if self.partitioned && !state.draining && state.slots.len() > 1 && is_most {
             let groups = state.take_all_waiting();
             return Some(Relief::Spill(groups, waiting));
+        }
+        // Encoders hold far more than what they have encoded: without them a file can stay open, with a row group more,
+        // and its partition has one file and not two.
+        let encoders = |slot: &Slot| slot.files.last().map_or(0, |file| file.memory_bytes().0);
+        let largest = state.slots.iter().max_by_key(|(_, slot)| encoders(slot));
+        if let Some((key, slot)) = largest
+            && encoders(slot) >= self.layout.leaves.len() * ENCODER_BYTES
+        {
+            let key = key.clone();
+            return state.lend(key).map(Relief::EndRowGroup);
         }
         let largest =
             state.slots.iter().filter(|(_, slot)| !(slot.waiting.is_empty() && slot.files.is_empty()));
@@ -324,7 +349,7 @@ impl State {
         let bytes = waiting_bytes + file.as_ref().map_or(0, |file| file.memory_bytes().1);
         self.lent_bytes += bytes;
         let tuple = slot.tuple.clone();
-        Some(Work { key, tuple, waiting, waiting_rows, waiting_bytes, file, bytes })
+        Some(Work { key, tuple, waiting, waiting_rows, waiting_bytes, file, encoded_bytes: 0, bytes })
     }
 
     /// What waits, by group; partitions without anything are forgotten.

@@ -36,6 +36,7 @@ struct Table {
     spec: Arc<PartitionSpec>,
     properties: HashMap<String, String>,
     memory_bytes: Option<u64>,
+    sort_order_id: Option<i32>,
 }
 
 fn primitive(id: i32, name: &str, ty: PrimitiveType) -> NestedFieldRef {
@@ -50,6 +51,7 @@ impl Table {
             spec: Arc::new(PartitionSpec::unpartition_spec()),
             properties: HashMap::new(),
             memory_bytes: None,
+            sort_order_id: None,
         }
     }
 
@@ -79,7 +81,7 @@ impl Table {
         WriteTarget {
             schema: Arc::clone(&self.schema),
             partition_spec: Arc::clone(&self.spec),
-            sort_order_id: None,
+            sort_order_id: self.sort_order_id,
             format_version: FormatVersion::V2,
             data_location: self.data_location(),
             properties: self.properties.clone(),
