@@ -28,12 +28,8 @@ const ENCODE_ROWS: usize = 4096;
 const ENCODER_BYTES: usize = 160 << 10;
 
 /// While a partition's file is in other hands, its rows wait until they are this many times as many as are worth
-/// encoding; then another file is begun: later while the partition is still small, so that few partitions have a
-/// second file that is small too.
+/// encoding; then another file is begun.
 const PATIENCE: usize = 4;
-const PATIENCE_WHILE_SMALL: usize = 8;
-/// A partition is small until it has this part of a file of the size that the table asks for.
-const SMALL_PART: u64 = 4;
 
 /// What a writer may hold whatever the budget says, per leaf column and in all: less would only make
 /// useless little files.
@@ -79,8 +75,6 @@ struct Slot {
     files: Vec<OpenFile>,
     /// How many have taken a part of it.
     lent: usize,
-    /// The size of its largest file, as far as was seen.
-    encoded_bytes: u64,
 }
 
 /// A part of a partition, to be written by whoever holds it.
@@ -91,8 +85,6 @@ pub(crate) struct Work {
     pub(crate) waiting_rows: usize,
     pub(crate) waiting_bytes: usize,
     pub(crate) file: Option<OpenFile>,
-    /// The size of the largest file that it was written to.
-    pub(crate) encoded_bytes: u64,
     /// What it was counted with.
     bytes: usize,
 }
@@ -168,7 +160,6 @@ impl Slots {
             waiting_bytes: 0,
             files: Vec::new(),
             lent: 0,
-            encoded_bytes: 0,
         });
         slot.waiting_rows += rows.iter().map(|columns| columns.rows).sum::<usize>();
         slot.waiting_bytes += rows.iter().map(memory_of).sum::<usize>();
@@ -182,7 +173,6 @@ impl Slots {
         state.lent_bytes -= work.bytes;
         if let Some(slot) = state.slots.get_mut(&work.key) {
             slot.lent -= 1;
-            slot.encoded_bytes = slot.encoded_bytes.max(work.encoded_bytes);
             slot.files.extend(work.file);
             if slot.is_empty() {
                 state.slots.remove(&work.key);
@@ -194,12 +184,7 @@ impl Slots {
 
     fn enough(&self, state: &mut State, key: Vec<u8>) -> Option<Work> {
         let slot = state.slots.get(&key)?;
-        let is_small = slot.encoded_bytes < self.layout.settings.target_file_size_bytes / SMALL_PART;
-        let patience = match (slot.files.is_empty() && slot.lent > 0, is_small) {
-            (true, true) => PATIENCE_WHILE_SMALL,
-            (true, false) => PATIENCE,
-            (false, _) => 1,
-        };
+        let patience = if slot.files.is_empty() && slot.lent > 0 { PATIENCE } else { 1 };
         let is_enough = if self.partitioned {
             slot.waiting_bytes >= self.layout.leaves.len() * ENCODER_BYTES * patience
         } else {
@@ -349,7 +334,7 @@ impl State {
         let bytes = waiting_bytes + file.as_ref().map_or(0, |file| file.memory_bytes().1);
         self.lent_bytes += bytes;
         let tuple = slot.tuple.clone();
-        Some(Work { key, tuple, waiting, waiting_rows, waiting_bytes, file, encoded_bytes: 0, bytes })
+        Some(Work { key, tuple, waiting, waiting_rows, waiting_bytes, file, bytes })
     }
 
     /// What waits, by group; partitions without anything are forgotten.

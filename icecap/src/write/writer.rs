@@ -170,7 +170,6 @@ impl PartitionWriter {
                 next = rest.next();
             }
             file.write(piece, parallel).await?;
-            work.encoded_bytes = work.encoded_bytes.max(file.size_bytes());
             if file.size_bytes() >= self.layout.settings.target_file_size_bytes {
                 self.seal(file, parallel).await?;
             } else {
