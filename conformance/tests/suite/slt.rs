@@ -103,11 +103,13 @@ files!(
     arithmetic,
     create_table,
     ctas,
+    delete,
     describe,
     drop_table,
     explain,
     hidden,
     insert,
+    merge,
     names,
     namespace,
     optimize,
@@ -121,6 +123,7 @@ files!(
     show_table,
     time_travel,
     types,
+    update,
     vacuum,
 );
 
