@@ -4,6 +4,7 @@
 //! statements in order. How a statement becomes a plan is [`sql`](crate::sql)'s and [`plan`](crate::plan)'s; here
 //! the steps are put in order: resolve, plan, begin, write, commit, tell. Nothing here publishes by itself.
 
+mod alter;
 mod call;
 mod cancel;
 mod create;

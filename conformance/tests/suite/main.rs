@@ -12,6 +12,7 @@ mod concurrency;
 mod conflicts;
 mod crash;
 mod deletes;
+mod evolve;
 mod explain;
 mod figures;
 mod harness;

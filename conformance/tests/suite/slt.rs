@@ -100,6 +100,7 @@ fn run_in_a_function(name: &str) {
 }
 
 files!(
+    alter,
     arithmetic,
     create_table,
     ctas,
@@ -113,6 +114,7 @@ files!(
     names,
     namespace,
     optimize,
+    ordered,
     read_csv,
     read_folders,
     read_json,

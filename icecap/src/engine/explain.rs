@@ -21,6 +21,7 @@ use super::describe::text_rows;
 use super::query::in_own_task;
 use super::row_level::RowChange;
 use super::session::Run;
+use super::show_create::sort_terms;
 use super::{StatementResult, WriteSummary, from_datafusion};
 use crate::scan::{IcecapScanExec, PlannedScan};
 use crate::sql::{CreateTable, Insert, Statement};
@@ -157,6 +158,7 @@ impl Run {
         let settings = WriteSettings::from_properties(metadata.properties())?;
         lines.below("data", &root.target().data_location);
         lines.below("partition", partition_fields(metadata));
+        lines.below("order", order_fields(metadata));
         lines.below("distribution", distribution(metadata, &settings));
         lines.below("writers", root.properties().output_partitioning().partition_count());
         lines.below("target file size", size(settings.target_file_size_bytes));
@@ -291,8 +293,21 @@ fn partition_fields(metadata: &TableMetadata) -> String {
     if fields.is_empty() { "none".to_owned() } else { fields.join(", ") }
 }
 
+/// The order of rows in each file.
+fn order_fields(metadata: &TableMetadata) -> String {
+    let terms = sort_terms(metadata, |name| name.to_owned());
+    if terms.is_empty() { "none".to_owned() } else { terms.join(", ") }
+}
+
 /// How rows come to writers: as [`IcebergWriteExec`] says of itself.
 fn distribution(metadata: &TableMetadata, settings: &WriteSettings) -> &'static str {
+    if !metadata.default_sort_order().is_unsorted() {
+        return match settings.distribution {
+            Some(DistributionMode::None) => "none: each writer sorts its rows",
+            Some(DistributionMode::Hash) => "hash: a partition's rows are sorted by one writer",
+            Some(DistributionMode::Range) | None => "range: all rows are brought into one order",
+        };
+    }
     match (metadata.default_partition_spec().is_unpartitioned(), settings.distribution) {
         (true, _) => "none: the table is not partitioned",
         (false, Some(DistributionMode::None)) => {

@@ -308,6 +308,9 @@ fn rejected(kind: StatementKind, requirement: &str) -> Error {
         | StatementKind::CreateTableAsSelect
         | StatementKind::CreateNamespace
         | StatementKind::Call => Error::already_exists(requirement.to_owned()),
+        StatementKind::AlterTable => Error::conflict(format!(
+            "another change of the table came first ({requirement}): run the statement again"
+        )),
         _ => Error::conflict(requirement.to_owned()),
     }
 }

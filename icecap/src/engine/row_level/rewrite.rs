@@ -16,7 +16,7 @@ use crate::engine::from_datafusion;
 use crate::engine::session::Run;
 use crate::engine::write::ActiveWrite;
 use crate::scan::IcebergTable;
-use crate::write::IcebergWriteExec;
+use crate::write::{IcebergWriteExec, ordered};
 
 /// New data files in the place of others.
 #[derive(Default)]
@@ -54,6 +54,7 @@ impl Run {
         let lineage = planned.is_v3();
         let rows = self.physical_plan(&all_rows(table, planned, lineage)?).await?;
         let target = self.write_target(write.id, planned.metadata(), lineage)?;
+        let (rows, target) = ordered(rows, target, planned.metadata().default_sort_order())?;
         let root = Arc::new(IcebergWriteExec::new(rows, target, self.parts.storage.clone())?);
         let stages = self.stages(root).await?;
         let outcome = self.run_stages(write, stages).await?;
