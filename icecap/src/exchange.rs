@@ -14,8 +14,8 @@ mod message;
 mod read;
 mod write;
 
-pub(crate) use exec::BYTES_READ;
 pub use exec::ExchangeReadExec;
+pub(crate) use exec::{BYTES_READ, REQUESTS};
 pub use format::{EXCHANGE_VERSION, FOOTER_TAIL_BYTES, read_index};
 pub use message::{Block, ExchangeInput, ExchangeObject, ExchangePiece};
 pub(crate) use message::{InputMessage, ObjectMessage};

@@ -26,7 +26,7 @@ pub use log::{PlannedScan, ScanLog};
 pub(crate) use message::ScanMessage;
 pub use message::{DataFile, FileSlice, ScanInput};
 pub use predicate::predicate_of;
-pub(crate) use split::{deal, slices};
+pub(crate) use split::{deal, of_part, slices};
 pub use table::IcebergTable;
 #[cfg(test)]
 pub(crate) use table::tests::target as test_target;

@@ -18,6 +18,7 @@ mod lambda;
 mod lambda_writers;
 mod layouts;
 mod partitions;
+mod random;
 mod register;
 mod s3;
 mod show;

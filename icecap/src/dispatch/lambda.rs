@@ -23,8 +23,8 @@ use super::Executor;
 use super::usage::{Finish, Meter, Place};
 use crate::engine::Cancel;
 use crate::worker::{
-    INLINE_REPLY_BYTES, INLINE_TASK_BYTES, Payload, ReplyEvent, RequestEvent, TaskReply, TaskRequest, Worker,
-    WorkerSettings,
+    INLINE_REPLY_BYTES, INLINE_TASK_BYTES, Payload, ReplyEvent, RequestEvent, TaskPolicy, TaskReply,
+    TaskRequest, Worker, WorkerSettings,
 };
 
 /// How a [`LambdaExec`] runs tasks.
@@ -36,6 +36,8 @@ pub struct LambdaSettings {
     pub messages: String,
     /// How long one attempt may take; `None`: as long as the function may.
     pub limit: Option<Duration>,
+    /// Where tasks may read and write; `None`: wherever the function can.
+    pub policy: Option<TaskPolicy>,
 }
 
 /// Runs tasks in a Lambda function.
@@ -95,6 +97,7 @@ impl LambdaExec {
                 limit: self.settings.limit,
                 inline_bytes: INLINE_REPLY_BYTES as u64,
                 reply_folder: Some(folder.clone()),
+                policy: self.settings.policy.clone(),
                 ..TaskRequest::new(payload)
             };
             let event = RequestEvent::new(&request.encode()).json();

@@ -75,26 +75,20 @@ impl Run {
                 self.delete_losers(active, &intent).await;
                 Ok(self.written(&committed, active.id))
             }
-            Err(error) => {
-                self.delete_exchange(active).await;
-                self.clean_up(active, &intent, error).await
-            }
+            Err(error) => self.clean_up(active, &intent, error).await,
         }
     }
 
-    /// Deletes what a failed write's stages stored for one another, which no commit can name, whatever became of it.
-    async fn delete_exchange(&self, write: ActiveWrite) {
-        if self.parts.tier.is_distributed() {
-            self.parts.delete_staged(write.id, &[self.parts.exchange_folder()], &HashSet::new()).await;
-        }
-    }
-
-    /// Deletes what attempts left that did not win: the write is committed without it.
+    /// Deletes what attempts left that did not win: the write is committed without it. A message that was delivered
+    /// twice is nobody's failure, so what stages stored for one another is looked for in any case; there is little
+    /// to list, and no data file is ever there.
     async fn delete_losers(&self, write: ActiveWrite, intent: &Intent) {
         let winners = self.winners.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(winners) = winners {
             self.parts.executor.settle().await;
             self.parts.delete_staged(write.id, &intent.prefixes, &winners).await;
+        } else if self.parts.meter.crossed(write.id) {
+            self.parts.delete_exchange(write.id).await;
         }
     }
 
@@ -212,6 +206,27 @@ impl Parts {
     fn deadline_ms(&self) -> i64 {
         let bound = i64::try_from(HEARTBEAT_BOUND.as_millis()).unwrap_or(i64::MAX);
         self.clock.now_ms().saturating_add(bound)
+    }
+
+    /// Deletes what a write's stages stored for one another, which no commit can name.
+    async fn delete_exchange(&self, write: WriteId) {
+        let (folder, wanted) = (self.exchange_folder(), write.to_string());
+        if let Err(error) = self.storage.abort_uploads(&folder, &wanted).await {
+            tracing::warn!(%write, %error, "unfinished uploads of an exchange may be left behind");
+        }
+        let left = match self.storage.list_named(&folder, &wanted).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(%write, %error, "objects of an exchange may be left behind");
+                return;
+            }
+        };
+        for location in left {
+            match self.storage.delete(&location).await {
+                Ok(()) => tracing::info!(%location, "an exchange's object that nobody read was deleted"),
+                Err(error) => tracing::warn!(%location, %error, "an exchange's object was left behind"),
+            }
+        }
     }
 
     /// Deletes the files whose base names begin with the write's id, but for those to `keep`, and aborts its unfinished

@@ -35,6 +35,8 @@ pub struct TaskReport {
     pub peak_memory_bytes: u64,
     /// Bytes that it read of earlier stages' objects.
     pub exchange_bytes_read: u64,
+    /// Requests that it made of the exchange's store, to write and to read.
+    pub exchange_requests: u64,
     /// Bytes that its operators spilled to disk.
     pub spilled_bytes: u64,
 }
@@ -66,6 +68,8 @@ struct ReportMessage {
     exchange_bytes_read: u64,
     #[prost(uint64, tag = "12")]
     spilled_bytes: u64,
+    #[prost(uint64, tag = "16")]
+    exchange_requests: u64,
 }
 
 impl TaskReport {
@@ -84,6 +88,7 @@ impl TaskReport {
             exchange: self.exchange.as_ref().map(ObjectMessage::of),
             exchange_bytes_read: self.exchange_bytes_read,
             spilled_bytes: self.spilled_bytes,
+            exchange_requests: self.exchange_requests,
         };
         versioned(REPORT_VERSION, &message)
     }
@@ -111,6 +116,7 @@ impl TaskReport {
             exchange: message.exchange.as_ref().map(ObjectMessage::object).transpose()?,
             exchange_bytes_read: message.exchange_bytes_read,
             spilled_bytes: message.spilled_bytes,
+            exchange_requests: message.exchange_requests,
         })
     }
 }

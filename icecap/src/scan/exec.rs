@@ -27,9 +27,9 @@ use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
 use super::late;
-use super::message::{FileSlice, ScanInput};
+use super::message::ScanInput;
 use super::parquet::ParquetScan;
-use super::split::deal;
+use super::split::{deal, of_part};
 use crate::arrow_schema::arrow_schema;
 use crate::plan::error::to_datafusion;
 
@@ -182,11 +182,7 @@ impl IcecapScanExec {
     pub fn part(&self, part: usize, parts: usize) -> Result<Self> {
         let own = deal(&self.input.slices, &self.input.files, parts).into_iter().nth(part);
         let own = own.ok_or_else(|| Error::bug("a part of a scan that is not there"))?;
-        let mut files: Vec<usize> = own.iter().map(|slice| slice.file).collect();
-        files.sort_unstable();
-        files.dedup();
-        let place = |file: usize| files.binary_search(&file).unwrap_or_default();
-        let slices = own.iter().map(|slice| FileSlice { file: place(slice.file), ..slice.clone() }).collect();
+        let (files, slices) = of_part(&own);
         let files = files.iter().filter_map(|file| self.input.files.get(*file).cloned()).collect();
         let input = ScanInput { files, slices, ..self.input.as_ref().clone() };
         Self::build(

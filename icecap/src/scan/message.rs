@@ -66,6 +66,13 @@ pub struct ScanInput {
     pub slices: Vec<FileSlice>,
 }
 
+impl ScanInput {
+    /// The locations of all that is read.
+    pub fn locations(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.path.as_str())
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 struct FileMessage {
     #[prost(string, tag = "1")]
