@@ -275,6 +275,7 @@ fn timed_out(tables: &[TableIdent], turns: u32, bound: Duration) -> String {
 fn files_of(change: &Change) -> &[icecap_table::staged_file::StagedFile] {
     match change {
         Change::Create { files, .. } | Change::Append { files, .. } => files,
+        Change::RowDelta(files) | Change::Overwrite(files) | Change::Rewrite(files) => &files.added,
         Change::Drop
         | Change::Register { .. }
         | Change::CreateNamespace { .. }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use icecap_table::commit::{Change, CommitOutcome, CommitRequest, CommittedTable, TableChange};
+use icecap_table::commit::{Change, CommitOutcome, CommitRequest, CommittedTable, RowCounts, TableChange};
 use icecap_table::iceberg::spec::Operation;
 use icecap_table::id::TableIdent;
 use icecap_table::metadata::TableDocument;
@@ -155,6 +155,9 @@ impl Committer {
         if table.adopted.is_some() || (table.changed && matches!(change.change, Change::Register { .. })) {
             return Err(Error::invalid(format!("table {ident} is registered and changed in one request")));
         }
+        if change.change.file_changes().is_some() {
+            return Err(Error::unsupported("committing row-level changes is not supported yet"));
+        }
         if is_blind_drop(change) && table.document.is_none() && !table.changed && table.base().is_some() {
             table.changed = true;
             return Ok(Ok(outcome(ident, &[])));
@@ -191,8 +194,8 @@ impl Committer {
             (Change::CreateNamespace { .. } | Change::DropNamespace { .. }, _) => {
                 return Err(Error::bug("a change of a namespace was taken for one of a table"));
             }
-            (Change::Append { .. } | Change::Drop, Some(document)) => document,
-            (Change::Append { .. } | Change::Drop, None) => {
+            (_, Some(document)) => document,
+            (_, None) => {
                 return Err(Error::bug(format!(
                     "a change of table {ident}, which does not exist, passed validation"
                 )));
@@ -205,7 +208,10 @@ impl Committer {
             Change::Drop
             | Change::Register { .. }
             | Change::CreateNamespace { .. }
-            | Change::DropNamespace { .. } => {
+            | Change::DropNamespace { .. }
+            | Change::RowDelta(_)
+            | Change::Overwrite(_)
+            | Change::Rewrite(_) => {
                 table.changed = true;
                 return Ok(Ok(outcome(ident, &[])));
             }
@@ -361,6 +367,9 @@ pub(super) fn outcome(ident: &TableIdent, files: &[StagedFile]) -> CommittedTabl
         added_rows: files.iter().map(|file| file.record_count).fold(0, u64::saturating_add),
         added_data_files: files.len() as u64,
         added_bytes: files.iter().map(|file| file.file_size_bytes).fold(0, u64::saturating_add),
+        added_delete_files: 0,
+        removed_data_files: 0,
+        rows: RowCounts::default(),
     }
 }
 

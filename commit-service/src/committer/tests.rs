@@ -7,8 +7,8 @@ mod random;
 
 use icecap_table::ErrorKind;
 use icecap_table::commit::{
-    Begun, Change, CommitClient, CommitOutcome, CommitRequest, Committed, CommittedTable, StatementKind,
-    WriteState,
+    Begun, Change, CommitClient, CommitOutcome, CommitRequest, Committed, CommittedTable, RowCounts,
+    StatementKind, WriteState,
 };
 use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::metadata::TableDocument;
@@ -81,6 +81,9 @@ async fn a_table_is_made_filled_and_dropped_and_each_is_told_again() {
             added_rows: 7,
             added_data_files: 2,
             added_bytes: 700,
+            added_delete_files: 0,
+            removed_data_files: 0,
+            rows: RowCounts::default(),
         }
     );
     let now = world.load("t").await.unwrap().unwrap();

@@ -82,7 +82,9 @@ async fn encoded(result: StatementResult) -> Result<String, Error> {
             return Ok(rows_of(&lines));
         }
         StatementResult::Written(write) => written(write),
-        StatementResult::Done(done) => Summary::Done(Done { statement: done.statement, table: done.table }),
+        StatementResult::Done(done) => {
+            Summary::Done(Done { statement: done.statement, table: done.table, counts: done.counts })
+        }
     };
     Ok(format!("{{\"summary\":{}}}", summary.show(Format::Json).trim_end()))
 }

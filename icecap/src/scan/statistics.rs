@@ -24,11 +24,12 @@ pub(super) fn statistics(schema: &Schema, known: &TableStatistics) -> Statistics
         .collect();
     let never_null = ColumnStatistics { null_count: Precision::Exact(0), ..ColumnStatistics::new_unknown() };
     columns.extend([never_null.clone(), never_null]);
-    Statistics {
+    let statistics = Statistics {
         num_rows: Precision::Exact(count(known.row_count)),
         total_byte_size: Precision::Inexact(count(known.byte_count)),
         column_statistics: columns,
-    }
+    };
+    if known.all_rows_live { statistics } else { statistics.to_inexact() }
 }
 
 fn count(number: u64) -> usize {
@@ -75,7 +76,8 @@ mod tests {
             ])
             .build()
             .unwrap();
-        let known = TableStatistics {
+        let mut known = TableStatistics {
+            all_rows_live: true,
             row_count: 10,
             byte_count: 100,
             columns: BTreeMap::from([
@@ -97,7 +99,13 @@ mod tests {
                 ),
             ]),
         };
-        let statistics = statistics(&schema, &known);
+        known.all_rows_live = false;
+        let deleted = super::statistics(&schema, &known);
+        assert_eq!(deleted.num_rows, Precision::Inexact(10));
+        assert_eq!(deleted.column_statistics[0].min_value, Precision::Inexact(ScalarValue::Int32(Some(1))));
+        assert_eq!(deleted.column_statistics[0].null_count, Precision::Inexact(2));
+        known.all_rows_live = true;
+        let statistics = super::statistics(&schema, &known);
         assert_eq!(statistics.num_rows, Precision::Exact(10));
         assert_eq!(statistics.column_statistics.len(), 5);
         let int = &statistics.column_statistics[0];

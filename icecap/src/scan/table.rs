@@ -177,6 +177,9 @@ impl IcebergTable {
             None => request,
         };
         let plan = request.plan(&self.storage).await?;
+        if !plan.deletes.is_empty() {
+            return Err(Error::unsupported("reading a table with delete files is not supported yet"));
+        }
         self.log.add(PlannedScan::of(table, snapshot.snapshot_id(), filter, &plan));
         if plan.files.is_empty() {
             return Ok(None);

@@ -340,7 +340,7 @@ async fn one_parquet_file_is_parted_by_its_row_groups() {
     let plan = table.scan(&context.state(), None, &[], None).await.unwrap();
     let scan = plan.downcast_ref::<SourceScanExec>().unwrap();
     // A slice has 8 MiB at least.
-    assert_eq!((scan.pieces(), scan.properties().partitioning.partition_count()), (2, 2));
+    assert_eq!((scan.pieces(), plan.properties().partitioning.partition_count()), (2, 2));
     for parts in [1, 2, 5] {
         let (mut rows, mut found, mut with_rows) = (0, 0_i64, 0);
         for part in 0..parts {

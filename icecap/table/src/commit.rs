@@ -4,8 +4,10 @@
 //! really failed; [`Error::applied`](crate::Error::applied) says whether the write may have happened.
 //! The encoding lives in `wire`: one version byte, then a protobuf message.
 
+mod files;
 mod wire;
 
+pub use files::{FileChanges, Isolation, RemovedFile, RowCounts, Validation};
 pub use wire::COMMIT_REQUEST_VERSION;
 
 use std::collections::BTreeMap;
@@ -35,9 +37,34 @@ pub enum StatementKind {
     Insert,
     /// `CALL`
     Call,
+    /// `DELETE FROM`
+    Delete,
+    /// `UPDATE`
+    Update,
+    /// `MERGE INTO`
+    Merge,
+    /// `OPTIMIZE`
+    Optimize,
+    /// `VACUUM`
+    Vacuum,
 }
 
 impl StatementKind {
+    const ALL: [Self; 12] = [
+        Self::CreateTable,
+        Self::CreateTableAsSelect,
+        Self::DropTable,
+        Self::CreateNamespace,
+        Self::DropNamespace,
+        Self::Insert,
+        Self::Call,
+        Self::Delete,
+        Self::Update,
+        Self::Merge,
+        Self::Optimize,
+        Self::Vacuum,
+    ];
+
     /// Athena's SubstatementType word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,22 +75,17 @@ impl StatementKind {
             Self::DropNamespace => "DROP_DATABASE",
             Self::Insert => "INSERT",
             Self::Call => "CALL",
+            Self::Delete => "DELETE",
+            Self::Update => "UPDATE",
+            Self::Merge => "MERGE",
+            Self::Optimize => "OPTIMIZE",
+            Self::Vacuum => "VACUUM",
         }
     }
 
     /// Reads [`as_str`](Self::as_str)'s word back.
     pub fn parse(word: &str) -> Option<Self> {
-        [
-            Self::CreateTable,
-            Self::CreateTableAsSelect,
-            Self::DropTable,
-            Self::CreateNamespace,
-            Self::DropNamespace,
-            Self::Insert,
-            Self::Call,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == word)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -135,12 +157,27 @@ pub enum Change {
         /// Whether one that does not exist is as good.
         if_exists: bool,
     },
+    /// Deletes rows by position and adds the new ones (merge-on-read); data files of which no row is left are
+    /// removed. Without any file it is validated and makes no snapshot.
+    RowDelta(FileChanges),
+    /// Puts other data files in the place of those whose rows a statement changed (copy-on-write).
+    Overwrite(FileChanges),
+    /// Puts other files in the place of some, with the same rows (compaction).
+    Rewrite(FileChanges),
 }
 
 impl Change {
     /// Whether it changes a namespace and no table.
     pub fn is_of_namespace(&self) -> bool {
         matches!(self, Self::CreateNamespace { .. } | Self::DropNamespace { .. })
+    }
+
+    /// The changes of files that are validated against the commits since the base.
+    pub fn file_changes(&self) -> Option<&FileChanges> {
+        match self {
+            Self::RowDelta(files) | Self::Overwrite(files) | Self::Rewrite(files) => Some(files),
+            _ => None,
+        }
     }
 }
 
@@ -183,7 +220,7 @@ pub struct CommittedTable {
     /// The table's metadata file after the commit; absent after a drop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_location: Option<String>,
-    /// Rows added.
+    /// Rows of the data files added.
     #[serde(default)]
     pub added_rows: u64,
     /// Data files added.
@@ -192,6 +229,15 @@ pub struct CommittedTable {
     /// Bytes of the files added.
     #[serde(default)]
     pub added_bytes: u64,
+    /// Delete files added, deletion vectors among them.
+    #[serde(default)]
+    pub added_delete_files: u64,
+    /// Data files taken out.
+    #[serde(default)]
+    pub removed_data_files: u64,
+    /// What the statement did to rows.
+    #[serde(default)]
+    pub rows: RowCounts,
 }
 
 /// Registers a write before its first upload.
@@ -237,6 +283,21 @@ pub enum WriteState {
     Fenced,
 }
 
+/// A write that the ledger holds as active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningWrite {
+    /// The write.
+    pub write_id: WriteId,
+    /// Its round.
+    pub round: u32,
+    /// Whether it gave a sign of life of late. One that did not may still be taken over, or fenced.
+    pub is_alive: bool,
+    /// The snapshots that it was planned on: (table, snapshot).
+    pub bases: Vec<(Uuid, i64)>,
+    /// Where it uploads.
+    pub prefixes: Vec<String>,
+}
+
 /// An engine's way to the commit service. The same id has the same effect, at most once, however often it
 /// is asked.
 #[async_trait]
@@ -273,4 +334,11 @@ pub trait CommitClient: Send + Sync + std::fmt::Debug {
     /// Returns the state after the call: `Fenced`, `Committed` when the write had been published, or
     /// `Active` when a later round owns it.
     async fn abandon(&self, write_id: WriteId, round: u32) -> Result<WriteState>;
+
+    /// The writes that are active now, in the order of their ids: what they read must not expire, and what they
+    /// upload is no orphan.
+    ///
+    /// # Errors
+    /// `Unavailable`; `Corrupt` when a row cannot be read.
+    async fn active_writes(&self) -> Result<Vec<RunningWrite>>;
 }

@@ -1,7 +1,7 @@
 //! Iceberg table semantics and Icecap's wire contracts.
 //!
 //! Here live the vocabulary ([`id`], [`error`]), the storage seam ([`storage`], [`location`]), table metadata
-//! that survives load and store ([`metadata`], [`properties`]), what is remembered of both ([`cache`]), what a scan reads ([`scan`], [`expr`]), what a
+//! that survives load and store ([`metadata`], [`properties`]), what is remembered of both ([`cache`]), what a scan reads ([`scan`], [`expr`]), which rows are deleted ([`deletes`]), what a
 //! commit writes ([`snapshot`], [`validate`]), what a stored table must hold to ([`verify`]), and the versioned messages between engine, writers and commit
 //! service ([`staged_file`], [`commit`]).
 //!
@@ -14,6 +14,7 @@ pub mod cache;
 pub mod catalog;
 pub mod clock;
 pub mod commit;
+pub mod deletes;
 pub mod error;
 pub mod expr;
 pub mod id;

@@ -11,7 +11,7 @@ mod parse;
 mod patch;
 mod text;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -119,6 +119,27 @@ impl TableDocument {
         parsed.map_err(|e| {
             Error::corrupt("a reference breaks the specification").with("ref", name).with_source(e)
         })
+    }
+
+    /// Every reference (branch or tag) as it is stored, by name. Main may be missing in old files.
+    ///
+    /// # Errors
+    /// `Corrupt` when one breaks the specification.
+    pub fn references(&self) -> Result<BTreeMap<String, SnapshotReference>> {
+        let stored = match self.text.get("refs")? {
+            Some(Value::Object(stored)) => stored,
+            _ => return Ok(BTreeMap::new()),
+        };
+        stored
+            .into_iter()
+            .filter(|(_, reference)| !reference.is_null())
+            .map(|(name, reference)| match serde_json::from_value(reference) {
+                Ok(reference) => Ok((name, reference)),
+                Err(e) => Err(Error::corrupt("a reference breaks the specification")
+                    .with("ref", name)
+                    .with_source(e)),
+            })
+            .collect()
     }
 
     /// The time of the next change: now, but always later than the last.

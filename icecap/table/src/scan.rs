@@ -1,12 +1,15 @@
-//! What a scan reads: the data files of a snapshot that may hold rows of a filter.
+//! What a scan reads: the data files of a snapshot that may hold rows of a filter, and what is deleted of them.
 //!
 //! [`plan_files`] walks manifest list and manifests, skips what the filter excludes, and hands out
-//! [`ScanFile`]s with everything inherited that Iceberg leaves to the manifest (sequence numbers, row ids).
-//! [`TableStatistics`] sums them up. What it cannot read truly it refuses: delete files, encrypted files,
-//! formats other than Parquet.
+//! [`ScanFile`]s with everything inherited that Iceberg leaves to the manifest (sequence numbers, row ids), each with
+//! the [`DeleteFile`]s that apply to it. [`TableStatistics`] sums them up. What it cannot read truly it refuses:
+//! encrypted files, formats other than Parquet (and Puffin, for deletion vectors).
 //!
-//! No data file is opened here and no row is read; splitting files among workers is the engine's.
+//! No data or delete file is opened here and no row is read; splitting files among workers is the engine's.
 
+mod delete_index;
+mod delete_manifest;
+mod deletes;
 mod manifest;
 mod plan;
 mod statistics;
@@ -19,6 +22,7 @@ use std::collections::BTreeMap;
 
 use iceberg::spec::{Datum, Literal, PrimitiveType, Transform};
 
+pub use deletes::{DeleteFile, DeleteKind};
 pub use plan::{MetricsKept, ScanRequest, plan_files};
 pub use statistics::{ColumnStatistics, Exactness, TableStatistics};
 
@@ -49,6 +53,9 @@ pub struct ScanFile {
     pub split_offsets: Vec<i64>,
     /// Whether metadata alone shows that every row satisfies the filter.
     pub all_rows_match: bool,
+    /// The delete files that apply to it, as indices into [`ScanPlan::deletes`], ascending. Sequence numbers,
+    /// specs and partitions are seen to; beside a deletion vector there are no position deletes.
+    pub deletes: Vec<usize>,
     /// NULLs per field id.
     pub null_counts: BTreeMap<i32, u64>,
     /// Values, NULLs included, per field id.
@@ -100,12 +107,18 @@ impl FileMetrics for ScanFile {
 pub struct ScanPlan {
     /// The files, in the order of the manifests.
     pub files: Vec<ScanFile>,
+    /// The delete files that apply to one of them at least.
+    pub deletes: Vec<DeleteFile>,
     /// Whether every row of every file satisfies the filter, so that it need not be evaluated again.
     pub filter_is_exact: bool,
     /// Data manifests with live files.
     pub manifests_total: u64,
     /// Those that were read; the others were excluded by their partition summaries.
     pub manifests_read: u64,
+    /// Delete manifests with live files.
+    pub delete_manifests_total: u64,
+    /// Those that were read; the others were excluded by their partition summaries.
+    pub delete_manifests_read: u64,
     /// Live files in all of them, where the manifest list counts those of the manifests not read.
     pub files_total: u64,
     /// Files excluded with their whole manifest.
@@ -114,7 +127,7 @@ pub struct ScanPlan {
     pub files_pruned_by_partition: u64,
     /// Files excluded by bounds and counts.
     pub files_pruned_by_metrics: u64,
-    /// Rows of the files kept.
+    /// Rows of the files kept, those that are deleted included.
     pub rows: u64,
     /// Bytes of the files kept.
     pub bytes: u64,

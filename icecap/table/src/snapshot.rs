@@ -24,11 +24,13 @@ use iceberg::spec::{
 use uuid::Uuid;
 
 pub use self::cache::FreshManifests;
+pub(crate) use self::convert::datum as datum_of_bytes;
 pub use self::convert::{check_staged_paths, data_file};
 pub(crate) use self::manifests::ManifestReader;
 use self::manifests::{Encoded, ManifestBuilder};
 pub use self::manifests::{LiveEntry, load_entries, load_manifest_list};
 use self::summary::Totals;
+pub use crate::commit::RemovedFile;
 use crate::error::{Error, Result};
 use crate::id::WriteId;
 use crate::location::join;
@@ -39,17 +41,6 @@ use crate::storage::Storage;
 
 /// The summary key that names the write which made a snapshot; the evidence where there is no ledger.
 pub const WRITE_ID_KEY: &str = "icecap.write-id";
-
-/// A live file that the new snapshot no longer has.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RemovedFile {
-    /// What it holds.
-    pub content: FileContent,
-    /// Its location, byte for byte as in its manifest entry.
-    pub path: String,
-    /// Where a deletion vector's blob begins: several share one Puffin file.
-    pub content_offset: Option<i64>,
-}
 
 /// What a snapshot is made of.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 pub const STAGED_FILE_VERSION: u8 = 1;
 
 /// What a staged file holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FileContent {
     /// Rows.
     Data,

@@ -49,6 +49,9 @@ pub fn validate(change: &TableChange, current: Option<&TableMetadata>) -> Verdic
         }
         (Change::Drop, Some(_)) => Verdict::Ok,
         (Change::Append { files, schema_id }, Some(current)) => append(files, *schema_id, current),
+        (Change::RowDelta(files) | Change::Overwrite(files) | Change::Rewrite(files), Some(current)) => {
+            append(&files.added, files.schema_id, current)
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! The encoding of [`CommitRequest`]: one version byte, then protobuf. A variant's bytes are frozen by a
 //! golden test from the day it is first produced; new fields and variants take new numbers.
 
+mod files;
+mod predicate;
+
 use std::collections::BTreeMap;
 
 use prost::Message;
 use uuid::Uuid;
 
+use self::files::FileChangesMessage;
 use super::{Change, CommitRequest, StatementKind, TableChange};
 use crate::error::{Error, Result};
 use crate::id::{TableIdent, WriteId};
@@ -38,7 +42,7 @@ struct TableChangeMessage {
     reference: String,
     #[prost(sint64, optional, tag = "5")]
     base: Option<i64>,
-    #[prost(oneof = "ChangeMessage", tags = "10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "ChangeMessage", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18")]
     change: Option<ChangeMessage>,
 }
 
@@ -56,6 +60,12 @@ enum ChangeMessage {
     CreateNamespace(CreateNamespaceMessage),
     #[prost(message, tag = "15")]
     DropNamespace(DropNamespaceMessage),
+    #[prost(message, tag = "16")]
+    RowDelta(FileChangesMessage),
+    #[prost(message, tag = "17")]
+    Overwrite(FileChangesMessage),
+    #[prost(message, tag = "18")]
+    Rewrite(FileChangesMessage),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -183,6 +193,9 @@ impl From<&TableChange> for TableChangeMessage {
                 Change::DropNamespace { if_exists } => {
                     ChangeMessage::DropNamespace(DropNamespaceMessage { if_exists: *if_exists })
                 }
+                Change::RowDelta(files) => ChangeMessage::RowDelta(files.into()),
+                Change::Overwrite(files) => ChangeMessage::Overwrite(files.into()),
+                Change::Rewrite(files) => ChangeMessage::Rewrite(files.into()),
             }),
         }
     }
@@ -209,6 +222,9 @@ impl TryFrom<TableChangeMessage> for TableChange {
                 Change::CreateNamespace { properties: create.properties, if_not_exists: create.if_not_exists }
             }
             Some(ChangeMessage::DropNamespace(drop)) => Change::DropNamespace { if_exists: drop.if_exists },
+            Some(ChangeMessage::RowDelta(files)) => Change::RowDelta(files.try_into()?),
+            Some(ChangeMessage::Overwrite(files)) => Change::Overwrite(files.try_into()?),
+            Some(ChangeMessage::Rewrite(files)) => Change::Rewrite(files.try_into()?),
             None => {
                 return Err(Error::corrupt(
                     "commit request has a change that this build does not know: \
@@ -230,7 +246,7 @@ impl TryFrom<TableChangeMessage> for TableChange {
 mod tests {
     use super::*;
 
-    fn request(change: Change) -> CommitRequest {
+    pub(super) fn request(change: Change) -> CommitRequest {
         CommitRequest {
             write_id: WriteId::from_token("golden", 0, 0),
             round: 2,
@@ -245,13 +261,13 @@ mod tests {
         }
     }
 
-    fn file() -> StagedFile {
+    pub(super) fn file() -> StagedFile {
         let mut file = StagedFile::data("file:///t/data/a.parquet", 0, vec![]);
         file.record_count = 1;
         file
     }
 
-    fn hex(request: &CommitRequest) -> String {
+    pub(super) fn hex(request: &CommitRequest) -> String {
         request.encode().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 

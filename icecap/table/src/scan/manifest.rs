@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, Datum, ManifestContentType, ManifestEntry, ManifestFile,
-    ManifestStatus, PartitionSpec,
+    ManifestStatus, PartitionSpec, SchemaRef,
 };
 
 use super::plan::{MetricsKept, check_place};
@@ -18,6 +18,8 @@ use crate::manifest::Manifest;
 pub(super) struct Context {
     pub(super) judge: Judge,
     pub(super) metrics: MetricsKept,
+    /// The schema that is read.
+    pub(super) schema: SchemaRef,
     /// The table's specs by id.
     pub(super) specs: HashMap<i32, std::sync::Arc<PartitionSpec>>,
     /// Where files may lie.
@@ -31,25 +33,8 @@ pub(super) struct Context {
 /// that cannot be read truly.
 pub(super) fn plan_manifest(listed: &ManifestFile, bytes: &[u8], context: &Context) -> Result<ScanPlan> {
     let corrupt = |what: String| Error::corrupt(what).with("manifest", listed.manifest_path.clone());
-    let Manifest { entries, header } = Manifest::parse(bytes, &listed.manifest_path)?;
-    if *header.content() != ManifestContentType::Data {
-        return Err(corrupt("manifest list calls a manifest of delete files one of data files".into()));
-    }
     let spec_id = listed.partition_spec_id;
-    let spec = context.specs.get(&spec_id).ok_or_else(|| {
-        corrupt(format!("manifest is of partition spec {spec_id}, which the table does not have"))
-    })?;
-    let own = header.partition_spec().fields();
-    let same = own.len() == spec.fields().len()
-        && own
-            .iter()
-            .zip(spec.fields())
-            .all(|(a, b)| a.source_id == b.source_id && a.transform == b.transform);
-    if !same {
-        return Err(corrupt(format!(
-            "manifest's partition fields are not those of partition spec {spec_id}"
-        )));
-    }
+    let Manifest { entries, .. } = parse(listed, bytes, context)?;
     let mut plan = ScanPlan { filter_is_exact: true, ..ScanPlan::default() };
     let mut row_ids = RowIds { next: listed.first_row_id };
     for entry in &entries {
@@ -82,6 +67,38 @@ pub(super) fn plan_manifest(listed: &ManifestFile, bytes: &[u8], context: &Conte
     Ok(plan)
 }
 
+/// The manifest that `listed` names, where its content and its partition spec are what `listed` says.
+pub(super) fn parse(listed: &ManifestFile, bytes: &[u8], context: &Context) -> Result<Manifest> {
+    let corrupt = |what: String| Error::corrupt(what).with("manifest", listed.manifest_path.clone());
+    let manifest = Manifest::parse(bytes, &listed.manifest_path)?;
+    if *manifest.header.content() != listed.content {
+        return Err(corrupt(match listed.content {
+            ManifestContentType::Data => {
+                "manifest list calls a manifest of delete files one of data files".into()
+            }
+            ManifestContentType::Deletes => {
+                "manifest list calls a manifest of data files one of delete files".into()
+            }
+        }));
+    }
+    let spec_id = listed.partition_spec_id;
+    let spec = context.specs.get(&spec_id).ok_or_else(|| {
+        corrupt(format!("manifest is of partition spec {spec_id}, which the table does not have"))
+    })?;
+    let own = manifest.header.partition_spec().fields();
+    let same = own.len() == spec.fields().len()
+        && own
+            .iter()
+            .zip(spec.fields())
+            .all(|(a, b)| a.source_id == b.source_id && a.transform == b.transform);
+    if !same {
+        return Err(corrupt(format!(
+            "manifest's partition fields are not those of partition spec {spec_id}"
+        )));
+    }
+    Ok(manifest)
+}
+
 /// Gives out the row ids that files inherit: from the manifest's first one, counting the rows of the files
 /// before that had none of their own either.
 struct RowIds {
@@ -103,7 +120,7 @@ impl RowIds {
 }
 
 /// The entry's data and file sequence numbers, inherited where Iceberg allows it.
-fn sequence_numbers(entry: &ManifestEntry, listed: &ManifestFile) -> Option<(i64, i64)> {
+pub(super) fn sequence_numbers(entry: &ManifestEntry, listed: &ManifestFile) -> Option<(i64, i64)> {
     let inherits = entry.status == ManifestStatus::Added || listed.sequence_number == 0;
     let inherited = inherits.then_some(listed.sequence_number);
     Some((entry.sequence_number.or(inherited)?, entry.file_sequence_number.or(inherited)?))
@@ -146,6 +163,7 @@ fn scan_file(
         sort_order_id: file.sort_order_id(),
         split_offsets: file.split_offsets().unwrap_or_default().to_vec(),
         all_rows_match: context.judge.all_match(&listed),
+        deletes: Vec::new(),
         null_counts: counts(file.null_value_counts()),
         value_counts: counts(file.value_counts()),
         nan_counts: counts(file.nan_value_counts()),

@@ -8,8 +8,10 @@ use iceberg::expr::Predicate;
 use iceberg::spec::{ManifestContentType, ManifestFile, Schema, SchemaRef, Snapshot, TableMetadata};
 use tokio::sync::Semaphore;
 
-use super::ScanPlan;
+use super::delete_index::DeleteIndex;
+use super::delete_manifest::read_delete_files;
 use super::manifest::{Context, plan_manifest};
+use super::{DeleteFile, ScanPlan};
 use crate::error::{Error, Result};
 use crate::expr::Judge;
 use crate::location::Policy;
@@ -118,8 +120,9 @@ impl<'a> ScanRequest<'a> {
     ///
     /// # Errors
     /// `Denied` for a manifest list, manifest or wanted file that lies where the policy lets none lie;
-    /// `Unsupported` when the snapshot has delete files, or a wanted file is no plain Parquet file; `Corrupt`
-    /// when its metadata cannot be parsed or is too large to be metadata, or is missing.
+    /// `Unsupported` when a wanted file is no plain Parquet file, or a delete file of one is neither that nor a plain
+    /// deletion vector; `Corrupt` when its metadata cannot be parsed or is too large to be metadata, or is missing,
+    /// or when two deletion vectors are of one data file.
     pub async fn plan(self, storage: &Storage) -> Result<ScanPlan> {
         if self.snapshot.encryption_key_id().is_some() {
             return Err(Error::unsupported("reading encrypted tables is not supported yet"));
@@ -132,7 +135,7 @@ impl<'a> ScanRequest<'a> {
         }
         let judge = Judge::for_table(&self.filter, &self.schema, self.metadata);
         let mut plan = ScanPlan { filter_is_exact: true, ..ScanPlan::default() };
-        let mut wanted = Vec::new();
+        let (mut wanted, mut wanted_deletes) = (Vec::new(), Vec::new());
         check_place(self.policy.as_ref(), self.snapshot.manifest_list())?;
         let reader = ManifestReader::new(storage);
         for manifest in reader.list(self.metadata, self.snapshot).await?.iter() {
@@ -140,12 +143,13 @@ impl<'a> ScanRequest<'a> {
                 continue;
             }
             if manifest.content == ManifestContentType::Deletes {
-                if self.ignores_deletes {
-                    continue;
+                plan.delete_manifests_total += 1;
+                // A delete file takes rows from its own partition only, but for those that have none.
+                if !self.ignores_deletes && judge.manifest_may_match(manifest) {
+                    check_place(self.policy.as_ref(), &manifest.manifest_path)?;
+                    wanted_deletes.push(manifest.clone());
                 }
-                return Err(Error::unsupported("reading a table with delete files is not supported yet")
-                    .with("snapshot", self.snapshot.snapshot_id().to_string())
-                    .with("manifest", manifest.manifest_path.clone()));
+                continue;
             }
             plan.manifests_total += 1;
             if judge.manifest_may_match(manifest) {
@@ -159,15 +163,37 @@ impl<'a> ScanRequest<'a> {
             }
         }
         plan.manifests_read = wanted.len() as u64;
+        plan.delete_manifests_read = wanted_deletes.len() as u64;
         let specs = self.metadata.partition_specs_iter().map(|spec| (spec.spec_id(), spec.clone())).collect();
-        let context = Arc::new(Context { judge, metrics: self.metrics, specs, policy: self.policy });
+        let context = Arc::new(Context {
+            judge,
+            metrics: self.metrics,
+            schema: self.schema,
+            specs,
+            policy: self.policy,
+        });
         let in_flight = Semaphore::new(IN_FLIGHT_KIB as usize);
-        let mut parts = futures::stream::iter(wanted)
-            .map(|manifest| read_manifest(reader, manifest, &in_flight, &context))
-            .buffered(CONCURRENCY);
-        while let Some(part) = parts.try_next().await? {
-            plan.append(part);
-        }
+        let data = async {
+            let mut parts = futures::stream::iter(wanted)
+                .map(|manifest| read_manifest(reader, manifest, &in_flight, &context, plan_manifest))
+                .buffered(CONCURRENCY);
+            while let Some(part) = parts.try_next().await? {
+                plan.append(part);
+            }
+            Ok::<(), Error>(())
+        };
+        let deletes = async {
+            let mut parts = futures::stream::iter(wanted_deletes)
+                .map(|manifest| read_manifest(reader, manifest, &in_flight, &context, read_delete_files))
+                .buffered(CONCURRENCY);
+            let mut all: Vec<DeleteFile> = Vec::new();
+            while let Some(part) = parts.try_next().await? {
+                all.extend(part);
+            }
+            Ok::<_, Error>(all)
+        };
+        let ((), deletes) = futures::try_join!(data, deletes)?;
+        DeleteIndex::new(deletes, &context)?.assign(&mut plan, &context)?;
         Ok(plan)
     }
 }
@@ -177,12 +203,14 @@ pub(super) fn check_place(policy: Option<&Policy>, location: &str) -> Result<()>
     policy.map_or(Ok(()), |policy| policy.check_readable(location))
 }
 
-async fn read_manifest(
+/// Reads a manifest and hands it to `parse`, on a thread for blocking work when it is large.
+async fn read_manifest<T: Send + 'static>(
     reader: ManifestReader<'_>,
     listed: ManifestFile,
     in_flight: &Semaphore,
     context: &Arc<Context>,
-) -> Result<ScanPlan> {
+    parse: fn(&ManifestFile, &[u8], &Context) -> Result<T>,
+) -> Result<T> {
     let kib = u32::try_from(listed.manifest_length / 1024 + 1).unwrap_or(1).clamp(1, IN_FLIGHT_KIB);
     let _permit = in_flight
         .acquire_many(kib)
@@ -190,10 +218,10 @@ async fn read_manifest(
         .map_err(|e| Error::bug("the scan's memory permits were closed").with_source(e))?;
     let bytes = reader.bytes(&listed).await?;
     if bytes.len() <= PARSE_INLINE_BYTES {
-        return plan_manifest(&listed, &bytes, context);
+        return parse(&listed, &bytes, context);
     }
     let context = context.clone();
-    tokio::task::spawn_blocking(move || plan_manifest(&listed, &bytes, &context))
+    tokio::task::spawn_blocking(move || parse(&listed, &bytes, &context))
         .await
         .map_err(|e| Error::cancelled("the scan was stopped").with_source(e))?
 }

@@ -21,7 +21,7 @@ pub enum Exactness {
 /// Statistics of one column; what is `None` is not known.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ColumnStatistics {
-    /// How many rows are NULL.
+    /// How many rows are NULL, deleted ones included.
     pub null_count: Option<u64>,
     /// The least value that is not NULL; a limit where bounds may be truncated or NaN may occur.
     pub min: Option<(Datum, Exactness)>,
@@ -33,7 +33,9 @@ pub struct ColumnStatistics {
 /// Statistics of all rows of some files, NULL and absent ones included, by the columns of a schema.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TableStatistics {
-    /// Rows.
+    /// Whether no row of the files is deleted. Else every count is only the most that there may be.
+    pub all_rows_live: bool,
+    /// Rows, deleted ones included.
     pub row_count: u64,
     /// Bytes.
     pub byte_count: u64,
@@ -57,6 +59,7 @@ impl TableStatistics {
             Some((field.id, column(files, field.id, ty)))
         });
         Self {
+            all_rows_live: files.iter().all(|file| file.deletes.is_empty()),
             row_count: files.iter().fold(0, |sum, file| sum.saturating_add(file.record_count)),
             byte_count: files.iter().fold(0, |sum, file| sum.saturating_add(file.file_size_bytes)),
             columns: columns.collect(),
@@ -92,7 +95,8 @@ fn extreme(files: &[ScanFile], id: i32, ty: &PrimitiveType, side: Ordering) -> O
         }
         let of = |bound: Option<std::borrow::Cow<'_, Datum>>| Value::of_datum(bound?.as_ref(), ty);
         let (lower, upper) = (of(file.lower_bound(id, ty)), of(file.upper_bound(id, ty)));
-        exact &= bounds_are_values(file, id, ty, lower.as_ref(), upper.as_ref());
+        // The row with the value may be deleted.
+        exact &= file.deletes.is_empty() && bounds_are_values(file, id, ty, lower.as_ref(), upper.as_ref());
         let bound = if side == Ordering::Less { lower? } else { upper? };
         if bound.is_nan() {
             return None;

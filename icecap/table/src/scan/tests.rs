@@ -1,5 +1,7 @@
 //! Plans over manifests written by the kernel, and over what is not a manifest.
 
+mod deletes;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -277,25 +279,6 @@ async fn row_ids_go_on_from_the_manifests_first_one() {
 }
 
 #[tokio::test]
-async fn delete_files_are_refused_and_dead_delete_manifests_are_not() {
-    for version in [FormatVersion::V2, FormatVersion::V3] {
-        let mut table = Fixture::new(version);
-        let deletes = |path: &str| {
-            let mut file = data_file(path, 0, 1);
-            file.content(DataContentType::PositionDeletes).build().unwrap()
-        };
-        table.manifest(0, |m| m.add_file(data_file("a", 0, 1).build().unwrap(), -1).unwrap()).await;
-        table.write(0, true, |m| m.add_delete_file(deletes("gone"), 1, Some(1)).unwrap()).await;
-        assert_eq!(paths(&table.plan(Predicate::AlwaysTrue).await.unwrap()), ["a"]);
-        table.write(0, true, |m| m.add_file(deletes("live"), -1).unwrap()).await;
-        // Even when the filter excludes everything: nothing must depend on whether it does.
-        let error = table.plan(id().greater_than(Datum::int(1000))).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains("delete files"), "{error}");
-    }
-}
-
-#[tokio::test]
 async fn files_that_cannot_be_read_are_refused() {
     let mut table = Fixture::new(FormatVersion::V2);
     let orc = data_file("f.orc", 0, 1).file_format(DataFileFormat::Orc).build().unwrap();
@@ -464,6 +447,7 @@ fn scanned(low: Datum, high: Datum, nulls: u64) -> ScanFile {
         sort_order_id: None,
         split_offsets: vec![],
         all_rows_match: true,
+        deletes: vec![],
         null_counts: [(1, nulls), (2, 0), (3, 0)].into(),
         value_counts: [(1, 10), (2, 10), (3, 10)].into(),
         nan_counts: [(3, 0)].into(),
@@ -493,6 +477,12 @@ fn statistics_are_exact_only_where_every_file_makes_them_so() {
     let scores = &statistics.columns[&3];
     assert_eq!((&scores.min, &scores.max), (&exact(Datum::double(1.0)), &exact(Datum::double(2.0))));
     assert_eq!(statistics.columns[&4], ColumnStatistics::default());
+
+    // Of a file with deletes the extreme rows may be gone.
+    let mut deleted = files.clone();
+    deleted[1].deletes.push(0);
+    assert_eq!(of(&deleted).columns[&1].min, limit(Datum::int(-5)));
+    assert!(statistics.all_rows_live && !of(&deleted).all_rows_live);
 
     // A file of NULLs has no bounds and needs none.
     let mut nulls = scanned(Datum::int(0), Datum::int(0), 10);

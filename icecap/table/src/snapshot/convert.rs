@@ -228,7 +228,10 @@ impl Columns<'_> {
 }
 
 /// A single value from its binary serialisation, exactly as long as its type demands.
-fn datum(kind: &Type, bytes: &[u8]) -> Result<Datum> {
+///
+/// # Errors
+/// `Corrupt` when the bytes are no value of the type; `Invalid` for a type that is not primitive.
+pub(crate) fn datum(kind: &Type, bytes: &[u8]) -> Result<Datum> {
     let Type::Primitive(kind) = kind else {
         return Err(Error::invalid("a column of a nested type has no single value"));
     };

@@ -206,3 +206,31 @@ async fn a_manifest_that_cannot_be_read_stops_no_append() {
     assert_eq!((manifests.len(), summary(&table)), (2, [1, 1, 0]));
     assert_eq!(manifests[1].manifest_path, lost);
 }
+
+#[tokio::test]
+async fn a_manifest_much_larger_than_all_newer_ones_waits() {
+    let mut table = TestTable::create(FormatVersion::V2, &[]).await;
+    fill(&mut table, 1).await;
+    let any = listed(&table).await.remove(0);
+    let of = |entries: u32| ManifestFile { added_files_count: Some(entries), ..any.clone() };
+    let tier = |entries: &[u32]| newest_tier(&entries.iter().map(|n| of(*n)).collect::<Vec<_>>());
+    assert_eq!(tier(&[1, 1, 1, 12]), 4);
+    assert_eq!(tier(&[1, 1, 1, 13]), 3);
+    // Two are merged whatever they are, or a bin of large manifests would be looked at for ever.
+    assert_eq!(tier(&[1, 1000, 5000]), 2);
+    assert_eq!(tier(&[0, 0, 5]), 3);
+    // As one-row appends make them: the work grows with the logarithm of their number.
+    let (mut manifests, mut written, mut most) = (Vec::<u32>::new(), 0_u32, 0);
+    for _ in 0..10_000 {
+        manifests.insert(0, 1);
+        if manifests.len() >= 100 {
+            let kept = manifests.split_off(tier(&manifests));
+            let merged: u32 = manifests.iter().sum();
+            written += merged;
+            manifests = [vec![merged], kept].concat();
+        }
+        most = most.max(manifests.len());
+    }
+    assert!(most < 100, "{most}");
+    assert!(written < 80_000, "{written}");
+}
