@@ -17,6 +17,7 @@ mod interop;
 mod lambda;
 mod lambda_writers;
 mod layouts;
+mod parted;
 mod partitions;
 mod random;
 mod register;
@@ -27,6 +28,7 @@ mod survival;
 mod travel;
 mod types;
 mod verify;
+mod writer_faults;
 mod writers;
 
 use icecap_conformance::reader::{Foreign, Reader, Readers};

@@ -20,7 +20,7 @@ use tokio::sync::OnceCell;
 use self::client::{Invocation, LambdaClient};
 use self::judge::Refusal;
 use super::Executor;
-use super::usage::{Finish, Meter, Place};
+use super::usage::{Finish, Meter, Place, write_of};
 use crate::engine::Cancel;
 use crate::worker::{
     INLINE_REPLY_BYTES, INLINE_TASK_BYTES, Payload, ReplyEvent, RequestEvent, TaskPolicy, TaskReply,
@@ -84,7 +84,9 @@ impl LambdaExec {
     async fn invoke(&self, task: Bytes, stored: &mut Option<Stored>, finish: &mut Finish) -> Result<Bytes> {
         let is_local = self.settings.messages.starts_with("file:");
         let client = self.client.get_or_try_init(|| LambdaClient::load(is_local)).await?;
-        let folder = format!("{}/{}", self.settings.messages, self.ids.uuid().simple());
+        // What stays behind is known by its write.
+        let write = write_of(&task).map(|id| format!("{id}-")).unwrap_or_default();
+        let folder = format!("{}/{write}{}", self.settings.messages, self.ids.uuid().simple());
         if task.len() > INLINE_TASK_BYTES {
             *stored = Some(Stored::put(&self.storage, &folder, task.clone()).await?);
         }

@@ -139,7 +139,7 @@ impl Meter {
     pub fn start(&self, place: Place, task: &[u8]) -> Metered {
         let identity = Identity::of(task);
         let usage = AttemptUsage {
-            write_id: identity.write_id.parse().ok(),
+            write_id: write_of(task),
             stage: identity.stage,
             task: identity.task,
             attempt: identity.attempt,
@@ -193,6 +193,11 @@ impl Meter {
             kept.pop_front();
         }
     }
+}
+
+/// The write that a task's bytes belong to, where they say so.
+pub(super) fn write_of(task: &[u8]) -> Option<WriteId> {
+    Identity::of(task).write_id.parse().ok()
 }
 
 /// An attempt that is being metered: recorded as abandoned when it is dropped unfinished.
