@@ -208,7 +208,17 @@ impl Warehouse {
     /// # Errors
     /// When it cannot be started.
     pub fn session(&self) -> Result<Session> {
-        Session::start(self.command()?)
+        self.session_with(&[])
+    }
+
+    /// The same with more options.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn session_with(&self, options: &[&str]) -> Result<Session> {
+        let mut command = self.command()?;
+        command.args(options);
+        Session::start(command)
     }
 
     /// The objects that the last of some statements answers.

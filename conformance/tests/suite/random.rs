@@ -32,17 +32,13 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// One statement of three, from the `first` one on, through an executor with 2 or 8 tasks on 2 slots.
 fn same_tables(first: u64, figures: &str, executor: &[&str], variables: &[(&str, &str)]) {
-    let mut warehouse = Warehouse::new().unwrap();
+    let warehouse = Warehouse::new().unwrap();
     let mut plain = warehouse.session().unwrap();
     for statement in TABLES {
         plain.summary(statement).unwrap();
     }
-    warehouse = warehouse.with(executor, variables).with(&["--slots", "2"], &[]);
-    let mut parted = Vec::new();
-    for tasks in ["2", "8"] {
-        warehouse = warehouse.with(&["--tasks", tasks], &[]);
-        parted.push(warehouse.session().unwrap());
-    }
+    let warehouse = warehouse.with(executor, variables).with(&["--slots", "2"], &[]);
+    let mut parted = ["2", "8"].map(|tasks| warehouse.session_with(&["--tasks", tasks]).unwrap());
     let (mut statements, mut crossed) = (0, 0);
     let start = number("ICECAP_RANDOM_SEED", 1);
     for seed in (start..start + number("ICECAP_RANDOM_STATEMENTS", 60)).skip(first as usize).step_by(3) {

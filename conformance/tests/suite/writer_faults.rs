@@ -3,8 +3,7 @@
 //! whatever lies about bears the id of its write.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use icecap_conformance::stack::{
     Faults, LambdaService, Proxy, Said, Session, Warehouse, children_of, signal, writer_binary,
@@ -45,7 +44,7 @@ fn tables(warehouse: &Warehouse) {
 /// A join and an aggregation, so that rows cross exchanges on their way to partitions.
 fn insert(number: u64) -> String {
     format!(
-        "INSERT INTO t SELECT l.id + {number} * {ROWS}, l.g, count(*) FROM src l JOIN src r ON l.id = r.id
+        "INSERT INTO t SELECT l.id + {number} * {ROWS} AS id, l.g AS g, count(*) AS n FROM src l JOIN src r ON l.id = r.id
          GROUP BY l.id, l.g"
     )
 }
@@ -59,11 +58,15 @@ struct Told {
     crossed: u64,
 }
 
-/// Runs the statements; what they told.
-fn run(session: &mut Session) -> Told {
+/// Runs the statements, each while `meanwhile` does something; what they told.
+fn run(session: &mut Session, mut meanwhile: impl FnMut() + Send) -> Told {
     let mut told = Told::default();
     for number in 0..STATEMENTS {
-        match session.run(&insert(number)).unwrap() {
+        let said = std::thread::scope(|scope| {
+            scope.spawn(&mut meanwhile);
+            session.run(&insert(number)).unwrap()
+        });
+        match said {
             Said::Summary(summary) => {
                 assert_eq!(summary["rows_inserted"], ROWS);
                 let number = |name: &str| summary[name].as_u64().unwrap_or_default();
@@ -87,15 +90,22 @@ fn run(session: &mut Session) -> Told {
 
 /// Judges what is there, past the proxy: the rows, the metadata, and every file that is left over.
 fn judge(warehouse: &Warehouse, name: &str, told: &Told, proxy: &Proxy, kills: u32) {
-    let rows = warehouse.query(&["SELECT count(*) AS n, count(DISTINCT id) AS d, sum(n) AS s FROM t"]).unwrap();
+    let rows =
+        warehouse.query(&["SELECT count(*) AS n, count(DISTINCT id) AS d, sum(n) AS s FROM t"]).unwrap();
     let expected = told.written * ROWS;
-    assert_eq!((&rows[0]["n"], &rows[0]["d"], &rows[0]["s"]), (&json!(expected), &json!(expected), &json!(expected)));
+    assert_eq!(
+        (&rows[0]["n"], &rows[0]["d"], &rows[0]["s"]),
+        (&json!(expected), &json!(expected), &json!(expected))
+    );
     // Its files are live once each: the invariants say so too.
     invariants_hold(warehouse, "default.t");
     let known = warehouse.known_writes().unwrap();
-    let live: BTreeSet<String> = ["t", "src"]
+    let tables = warehouse.tables().unwrap();
+    let live: BTreeSet<String> = tables
         .iter()
-        .flat_map(|table| warehouse.query(&[&format!("SELECT DISTINCT _file AS f FROM {table}")]).unwrap())
+        .flat_map(|(_, table)| {
+            warehouse.query(&[&format!("SELECT DISTINCT _file AS f FROM {table}")]).unwrap()
+        })
         .map(|row| row["f"].as_str().unwrap().to_owned())
         .collect();
     let mut left = Vec::new();
@@ -132,30 +142,28 @@ fn children_on_s3_are_killed_in_storms_and_every_row_is_there_once() {
     tables(&warehouse);
     let (server, _) = warehouse.s3().unwrap();
     let (direct, proxy) = (server.endpoint(), Proxy::start(server.port(), FAULTS, seed).unwrap());
-    let warehouse =
-        warehouse.through(proxy.endpoint()).with(&["--writers", "2", "--tasks", "4"], &[]);
+    let warehouse = warehouse.through(proxy.endpoint()).with(&["--writers", "2", "--tasks", "4"], &[]);
     let mut session = warehouse.session().unwrap();
-    let process = session.process();
-    let (ended, kills) = (AtomicBool::new(false), AtomicU32::new(0));
-    let told = std::thread::scope(|scope| {
+    let (process, mut kills) = (session.process(), 0);
+    // As long as a statement takes here, with its writers warm and faults on S3.
+    session.run("INSERT INTO t SELECT id, g, 1 FROM src WHERE id < 0").unwrap();
+    let started = Instant::now();
+    session.run(&insert(0).replace("INSERT INTO t", "CREATE TABLE timed AS")).unwrap();
+    let whole = started.elapsed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let told = run(&mut session, || {
         // Whichever step a writer is at.
-        scope.spawn(|| {
-            let mut random = StdRng::seed_from_u64(seed);
-            while !ended.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(random.random_range(50..900)));
-                let children = children_of(process);
-                if !children.is_empty() && !ended.load(Ordering::SeqCst) {
-                    signal(children[random.random_range(0..children.len())], "KILL");
-                    kills.fetch_add(1, Ordering::SeqCst);
-                }
+        for _ in 0..random.random_range(0..=2) {
+            std::thread::sleep(whole.mul_f64(random.random_range(0.0..0.6)));
+            let children = children_of(process);
+            if !children.is_empty() {
+                signal(children[random.random_range(0..children.len())], "KILL");
+                kills += 1;
             }
-        });
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut session)));
-        ended.store(true, Ordering::SeqCst);
-        told.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        }
     });
     drop(session);
-    judge(&warehouse.through(direct), "writer_faults_children", &told, &proxy, kills.into_inner());
+    judge(&warehouse.through(direct), "writer_faults_children", &told, &proxy, kills);
 }
 
 #[test]
@@ -178,7 +186,7 @@ fn functions_on_s3_are_killed_doubled_and_unheard_in_storms_and_every_row_is_the
         &[("AWS_ENDPOINT_URL_LAMBDA", &service.url)],
     );
     let mut session = warehouse.session().unwrap();
-    let told = run(&mut session);
+    let told = run(&mut session, || {});
     drop(session);
     // What runs unheard ends, or never stores anything.
     drop(service);
