@@ -29,6 +29,7 @@ pub use ast::{
     TableUseKind, Value, VersionSpec,
 };
 pub use error::from_datafusion;
+pub(crate) use hidden::HIDDEN_MARK;
 pub use hidden::{HIDDEN_COLUMNS, mentions_hidden};
 pub(crate) use parse::parse_condition;
 pub use parse::{parse_columns, parse_name, parse_script, parse_statement};

@@ -9,7 +9,9 @@
 
 mod compare;
 mod concurrency;
+mod conflicts;
 mod crash;
+mod deletes;
 mod explain;
 mod figures;
 mod harness;

@@ -231,6 +231,19 @@ fn add_scan(lines: &mut Lines, scan: &PlannedScan, is_read: bool) {
             scan.pruned_by_metrics
         ),
     );
+    let deletes = [
+        (scan.deletion_vectors, "deletion vector"),
+        (scan.position_delete_files, "position delete file"),
+        (scan.equality_delete_files, "equality delete file"),
+    ];
+    let deletes: Vec<String> = deletes
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    if !deletes.is_empty() {
+        lines.below("deletes", deletes.join(", "));
+    }
     lines.below("rows", format!("at most {}", scan.rows));
     lines.below("bytes", format!("at most {}", size(scan.bytes)));
     if !is_read && scan.files > 0 {

@@ -112,7 +112,8 @@ impl Run {
             let changes = match self.limited(work(active, lost.take())).await {
                 Ok(changes) if changes.is_empty() => break Ok(None),
                 Ok(changes) => changes,
-                Err(error) => break Err(error),
+                // Nothing was sent, whatever the error says of itself.
+                Err(error) => break Err((error, false)),
             };
             left = left.saturating_sub(1);
             match self.publish(active, intent.kind, changes).await {
@@ -123,11 +124,10 @@ impl Run {
                 }
                 Ok(Published::Lost(why)) => {
                     let times = if tries > 1 { format!(" {tries} times") } else { String::new() };
-                    break Err(Error::conflict(format!(
-                        "the statement lost a race{times}: {why}; run it again"
-                    )));
+                    let why = format!("the statement lost a race{times}: {why}; run it again");
+                    break Err((Error::conflict(why), true));
                 }
-                Err(error) => break Err(error),
+                Err(error) => break Err((error, true)),
             }
         };
         drop(heartbeat);
@@ -137,7 +137,7 @@ impl Run {
                 Ok(self.written(&committed, active.id))
             }
             Ok(None) => self.give_up(active, &intent).await,
-            Err(error) => self.clean_up(active, &intent, error).await,
+            Err((error, was_sent)) => self.clean_up(active, &intent, error, was_sent).await,
         }
     }
 
@@ -253,8 +253,15 @@ impl Run {
     }
 
     /// Fences a failed write, then deletes what it uploaded. When the ledger shows that it did commit, it did.
-    async fn clean_up(&self, write: ActiveWrite, intent: &Intent, error: Error) -> Result<StatementResult> {
-        if error.applied() == Applied::Unknown || error.kind() == ErrorKind::Fenced {
+    /// `was_sent`: whether it was asked to be published.
+    async fn clean_up(
+        &self,
+        write: ActiveWrite,
+        intent: &Intent,
+        error: Error,
+        was_sent: bool,
+    ) -> Result<StatementResult> {
+        if (was_sent && error.applied() == Applied::Unknown) || error.kind() == ErrorKind::Fenced {
             return Err(self.advise(write, error));
         }
         match self.parts.commit.abandon(write.id, write.round).await {

@@ -29,8 +29,7 @@ use super::parquet::{ParquetFiles, data_files, project, source_slices};
 use super::rows::FileRows;
 use super::table::{SourceFormat, SourceInput};
 use crate::plan::error::to_datafusion;
-use crate::scan::parquet::guarded;
-use crate::scan::{deal, of_part};
+use crate::scan::{deal, guarded, of_part};
 
 /// More readers than any file is cut for.
 const FINEST: usize = 1 << 20;

@@ -116,12 +116,11 @@ mod tests {
 
     fn scan(path: &str) -> Arc<dyn ExecutionPlan> {
         let field = NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long));
+        let schema = Arc::new(Schema::builder().with_fields([field.into()]).build().unwrap());
         let input = ScanInput {
-            table: "default.t".into(),
-            schema: Arc::new(Schema::builder().with_fields([field.into()]).build().unwrap()),
-            name_mapping: None,
             files: vec![DataFile { path: path.into(), ..DataFile::default() }],
             slices: vec![FileSlice { file: 0, start: 0, end: None }],
+            ..ScanInput::new("default.t".into(), schema)
         };
         Arc::new(IcecapScanExec::try_new(Arc::new(input), Storage::local(), vec![0], 1).unwrap())
     }

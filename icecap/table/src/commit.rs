@@ -13,6 +13,7 @@ pub use wire::COMMIT_REQUEST_VERSION;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use iceberg::{TableRequirement, TableUpdate};
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -47,10 +48,12 @@ pub enum StatementKind {
     Optimize,
     /// `VACUUM`
     Vacuum,
+    /// `ALTER TABLE`
+    AlterTable,
 }
 
 impl StatementKind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::CreateTable,
         Self::CreateTableAsSelect,
         Self::DropTable,
@@ -63,6 +66,7 @@ impl StatementKind {
         Self::Merge,
         Self::Optimize,
         Self::Vacuum,
+        Self::AlterTable,
     ];
 
     /// Athena's SubstatementType word.
@@ -80,6 +84,7 @@ impl StatementKind {
             Self::Merge => "MERGE",
             Self::Optimize => "OPTIMIZE",
             Self::Vacuum => "VACUUM",
+            Self::AlterTable => "ALTER_TABLE",
         }
     }
 
@@ -142,6 +147,14 @@ pub enum Change {
         files: Vec<StagedFile>,
         /// The schema that they were written with.
         schema_id: i32,
+    },
+    /// Changes what the table's metadata says and none of its rows: no snapshot is made. An update that adds a
+    /// snapshot is refused, and so is the removal of one that a branch or tag still names.
+    Metadata {
+        /// What has to hold of the table as it is then; else the outcome is [`CommitOutcome::Rejected`].
+        requirements: Vec<TableRequirement>,
+        /// What is done, in order.
+        updates: Vec<TableUpdate>,
     },
     /// Removes the table from the catalog.
     Drop,

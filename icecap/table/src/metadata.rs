@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::TableUpdate;
-use iceberg::spec::{FormatVersion, SnapshotReference, TableMetadata};
+use iceberg::spec::{FormatVersion, MAIN_BRANCH, SnapshotReference, TableMetadata};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -140,6 +140,20 @@ impl TableDocument {
                     .with_source(e)),
             })
             .collect()
+    }
+
+    /// All branches and tags: name and snapshot. Main is among them as soon as there is a snapshot.
+    ///
+    /// # Errors
+    /// As [`references`](Self::references).
+    pub fn named_snapshots(&self) -> Result<BTreeMap<String, i64>> {
+        let mut named: BTreeMap<String, i64> =
+            self.references()?.into_iter().map(|(name, to)| (name, to.snapshot_id)).collect();
+        // Old files do not spell it out.
+        if let Some(current) = self.metadata.current_snapshot_id() {
+            named.entry(MAIN_BRANCH.to_owned()).or_insert(current);
+        }
+        Ok(named)
     }
 
     /// The time of the next change: now, but always later than the last.

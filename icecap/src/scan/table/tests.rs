@@ -7,7 +7,7 @@ use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::SessionContext;
 use icecap_table::iceberg::spec::{
-    FormatVersion, NestedField, Operation, PrimitiveType, UnboundPartitionField, UnboundPartitionSpec,
+    FormatVersion, Operation, PrimitiveType, Transform, Type, UnboundPartitionField, UnboundPartitionSpec,
 };
 use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::metadata::{NewTable, TableDocument};
@@ -116,6 +116,7 @@ impl Made {
                 operation: Operation::Append,
                 added: &report.staged_files,
                 removed: &[],
+                data_sequence_number: None,
                 extra_summary: BTreeMap::new(),
                 now_ms: 1000 + i64::try_from(self.writes).unwrap(),
                 uuid: Uuid::from_u128(1000 + self.writes),
