@@ -114,6 +114,12 @@ mod tests {
         }
     }
 
+    fn storage() -> Storage {
+        ["s3://lake", "s3://in"].into_iter().fold(Storage::local(), |storage, root| {
+            storage.with_store(root, Arc::new(object_store::memory::InMemory::new()))
+        })
+    }
+
     fn scan(path: &str) -> Arc<dyn ExecutionPlan> {
         let field = NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long));
         let schema = Arc::new(Schema::builder().with_fields([field.into()]).build().unwrap());
@@ -122,7 +128,7 @@ mod tests {
             slices: vec![FileSlice { file: 0, start: 0, end: None }],
             ..ScanInput::new("default.t".into(), schema)
         };
-        Arc::new(IcecapScanExec::try_new(Arc::new(input), Storage::local(), vec![0], 1).unwrap())
+        Arc::new(IcecapScanExec::try_new(Arc::new(input), storage(), vec![0], 1).unwrap())
     }
 
     fn source(location: &str) -> Arc<dyn ExecutionPlan> {
@@ -140,7 +146,7 @@ mod tests {
             files: vec![file],
             slices: Vec::new(),
         };
-        let scan = SourceScanExec::try_new(Arc::new(input), Storage::local(), vec![0], None, None, 1);
+        let scan = SourceScanExec::try_new(Arc::new(input), storage(), vec![0], None, None, 1);
         Arc::new(scan.unwrap())
     }
 
