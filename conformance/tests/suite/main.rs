@@ -29,6 +29,7 @@ mod slt;
 mod survival;
 mod travel;
 mod types;
+mod upkeep;
 mod verify;
 mod writer_faults;
 mod writers;

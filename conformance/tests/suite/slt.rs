@@ -74,6 +74,7 @@ files!(
     insert,
     names,
     namespace,
+    optimize,
     read_csv,
     read_folders,
     read_json,
@@ -84,6 +85,7 @@ files!(
     show_table,
     time_travel,
     types,
+    vacuum,
 );
 
 #[test]
