@@ -31,12 +31,15 @@ conformance-figures:
     scripts/setup-s3
     . scripts/env; cargo build --profile ci --package icecap-cli --package icecap --bins
     . scripts/env; ICECAP_FIGURES="$PWD/conformance/figures" \
-        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers lambda
+        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers writer_faults lambda
 
-# COUNT random INSERT and CTAS statements, parted and plain (60 are in every test run)
+# COUNT random INSERT and CTAS statements, parted through every executor and plain (60 are in every test run)
 random-statements count="500" seed="1000":
-    . scripts/env; ICECAP_RANDOM_STATEMENTS={{ count }} ICECAP_RANDOM_SEED={{ seed }} \
-        cargo test --profile ci --package icecap --lib stage::tests::random
+    scripts/setup-s3
+    . scripts/env; cargo build --profile ci --package icecap-cli --package icecap --bins
+    . scripts/env; ICECAP_FIGURES="$PWD/conformance/figures" ICECAP_RANDOM_STATEMENTS={{ count }} \
+        ICECAP_RANDOM_SEED={{ seed }} \
+        cargo test --profile ci --package icecap-conformance --test suite -- --nocapture random::
 
 # Pairs of concurrent commits, from any file of the form of conformance/data/commit_conflicts_v2.jsonl
 conflicts file="conformance/data/commit_conflicts_v2.jsonl":

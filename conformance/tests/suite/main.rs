@@ -20,7 +20,9 @@ mod interop;
 mod lambda;
 mod lambda_writers;
 mod layouts;
+mod parted;
 mod partitions;
+mod random;
 mod register;
 mod s3;
 mod show;
@@ -30,6 +32,7 @@ mod travel;
 mod types;
 mod upkeep;
 mod verify;
+mod writer_faults;
 mod writers;
 
 use icecap_conformance::reader::{Foreign, Reader, Readers};
