@@ -2,15 +2,18 @@
 //!
 //! Here live the stack a test runs on ([`stack`]), foreign engines as readers and second writers
 //! ([`reader`]), the one form in which values of all of them are compared ([`canonical`]), tables of every type
-//! and transform ([`matrix`]), and the runner of `.slt` files ([`slt`]).
+//! and transform ([`matrix`]), random statements ([`random`]) run beside DuckDB
+//! ([`differential`]), and the runner of `.slt` files ([`slt`]).
 //!
 //! Nothing here may reach into the engine: what is tested is what users get, the command and the files it
 //! writes. The exceptions are the table crate's own judges (its spec invariants, its metadata documents) and the
 //! client by which they reach an S3 server.
 
 pub mod canonical;
+pub mod differential;
 mod failure;
 pub mod matrix;
+pub mod random;
 pub mod reader;
 pub mod slt;
 pub mod stack;

@@ -2,6 +2,7 @@
 
 mod command;
 mod gate;
+mod host;
 mod invariants;
 mod lambda;
 mod output;
@@ -10,7 +11,8 @@ mod proxy;
 mod s3;
 mod warehouse;
 
-pub use command::{icecap_binary, run_within, writer_binary};
+pub use command::{host_binary, icecap_binary, run_within, writer_binary};
+pub use host::Host;
 pub use lambda::LambdaService;
 pub use output::Output;
 pub use process::{children_of, is_running, signal, wait_until};
