@@ -5,6 +5,7 @@
 
 mod attempt;
 mod check;
+mod metadata;
 mod namespace;
 
 use std::sync::Arc;
@@ -277,6 +278,7 @@ fn files_of(change: &Change) -> &[icecap_table::staged_file::StagedFile] {
         Change::Create { files, .. } | Change::Append { files, .. } => files,
         Change::RowDelta(files) | Change::Overwrite(files) | Change::Rewrite(files) => &files.added,
         Change::Drop
+        | Change::Metadata { .. }
         | Change::Register { .. }
         | Change::CreateNamespace { .. }
         | Change::DropNamespace { .. } => &[],

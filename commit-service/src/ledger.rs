@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use icecap_table::Result;
-use icecap_table::commit::{BeginWrite, Begun, WriteState};
+use icecap_table::commit::{BeginWrite, Begun, RunningWrite, WriteState};
 use icecap_table::id::WriteId;
 
 /// A write whose last sign of life is older counts as dead.
@@ -56,4 +56,9 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `Unavailable`; `Corrupt` when the row cannot be read.
     async fn abandon(&self, write_id: WriteId, round: u32) -> Result<WriteState>;
+    /// The active rows, in the order of their ids.
+    ///
+    /// # Errors
+    /// `Unavailable`; `Corrupt` when a row cannot be read.
+    async fn active(&self) -> Result<Vec<RunningWrite>>;
 }

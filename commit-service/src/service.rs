@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use icecap_table::Result;
 use icecap_table::clock::{Clock, IdSource};
-use icecap_table::commit::{BeginWrite, Begun, CommitClient, CommitOutcome, CommitRequest, WriteState};
+use icecap_table::commit::{
+    BeginWrite, Begun, CommitClient, CommitOutcome, CommitRequest, RunningWrite, WriteState,
+};
 use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::location::Policy;
 use icecap_table::storage::Storage;
@@ -140,5 +142,9 @@ impl CommitClient for CommitService {
 
     async fn abandon(&self, write_id: WriteId, round: u32) -> Result<WriteState> {
         self.committer.ledger.abandon(write_id, round).await
+    }
+
+    async fn active_writes(&self) -> Result<Vec<RunningWrite>> {
+        self.committer.ledger.active().await
     }
 }

@@ -19,6 +19,7 @@ mod show;
 mod show_create;
 mod summary;
 mod tables;
+mod upkeep;
 mod verify;
 mod version;
 mod write;
@@ -41,6 +42,7 @@ pub use progress::{Progress, Reading};
 pub use session::{Session, StatementResult};
 pub use settings::{EngineSettings, Writers};
 pub use summary::{Cost, DoneSummary, WriteSummary};
+pub use upkeep::{Maintenance, OptimizeRequest, Upkeep, UpkeepIntent, VacuumRequest};
 pub use verify::{METADATA_SUFFIX, VerifyReport};
 
 use self::settings::Tier;
@@ -78,6 +80,7 @@ pub(crate) struct Parts {
     pub(crate) planner: SessionState,
     pub(crate) sources: SourcePolicy,
     pub(crate) progress: Progress,
+    pub(crate) maintenance: Option<Arc<dyn Maintenance>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -175,6 +178,7 @@ impl Engine {
                 planner,
                 sources,
                 progress,
+                maintenance: None,
             }),
         })
     }

@@ -16,4 +16,5 @@ pub mod stage;
 pub mod worker;
 pub mod write;
 
+pub use engine::Maintenance;
 pub use icecap_table::{Error, ErrorKind, Result};

@@ -30,6 +30,7 @@ pub use ast::{
 };
 pub use error::from_datafusion;
 pub use hidden::{HIDDEN_COLUMNS, mentions_hidden};
+pub(crate) use parse::parse_condition;
 pub use parse::{parse_columns, parse_name, parse_script, parse_statement};
 pub use script::{MAX_STATEMENT_BYTES, StatementText, split_script};
 pub use semantics::register as register_functions;

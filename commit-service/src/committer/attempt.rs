@@ -204,7 +204,22 @@ impl Committer {
         if let Some(bound) = retry_timeout(&document) {
             attempt.retry_timeout = attempt.retry_timeout.min(bound);
         }
+        if let Change::Metadata { requirements, updates } = &change.change {
+            // One log entry for the base, however many changes are chained on it.
+            let base = if table.changed { None } else { table.base() };
+            return Ok(match self.change_metadata(&document, base, requirements, updates)? {
+                Ok(next) => {
+                    table.changed |= !updates.is_empty();
+                    table.document = Some(if updates.is_empty() { document } else { next });
+                    Ok(outcome(ident, &[]))
+                }
+                Err(refused) => Err(refused),
+            });
+        }
         let (files, snapshot) = match &change.change {
+            Change::Metadata { .. } => {
+                return Err(Error::bug("a change of metadata was taken for one of files"));
+            }
             Change::Drop
             | Change::Register { .. }
             | Change::CreateNamespace { .. }

@@ -171,7 +171,7 @@ impl<'a> Runner<'a> {
             }
             StatementResult::Done(done) => {
                 drop(shown);
-                let done = Done { statement: done.statement, table: done.table };
+                let done = Done { statement: done.statement, table: done.table, counts: done.counts };
                 report(&Summary::Done(done), format, turn.last)
             }
         }

@@ -8,6 +8,7 @@ use super::StatementResult;
 use super::insert::MAIN;
 use super::session::Run;
 use super::tables::as_done;
+use super::upkeep::{expire_snapshots, rewrite_data_files};
 use super::write::Intent;
 use crate::sql::{Name, Value, parse_name};
 use crate::{Error, Result};
@@ -23,8 +24,11 @@ impl Run {
         }
         match parts.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["system", "register_table"] => self.register_table(args).await,
+            ["system", "rewrite_data_files"] => self.optimize(&rewrite_data_files(args)?).await,
+            ["system", "expire_snapshots"] => self.vacuum(&expire_snapshots(args)?).await,
             _ => Err(Error::unsupported(format!(
-                "the procedure {procedure} is not supported: system.register_table is"
+                "the procedure {procedure} is not supported: system.register_table, system.rewrite_data_files and \
+                 system.expire_snapshots are"
             ))),
         }
     }

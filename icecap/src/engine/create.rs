@@ -40,7 +40,11 @@ impl Run {
         let planned = match self.limited(self.plan_create(create)).await {
             Ok(Some(planned)) => planned,
             Ok(None) => {
-                let done = DoneSummary { statement: kind.as_str().to_owned(), table: Some(target) };
+                let done = DoneSummary {
+                    statement: kind.as_str().to_owned(),
+                    table: Some(target),
+                    ..DoneSummary::default()
+                };
                 return Ok(StatementResult::Done(done));
             }
             Err(error) => return self.replay_or(kind, target, error).await,
@@ -73,6 +77,7 @@ impl Run {
                 StatementResult::Done(DoneSummary {
                     statement: summary.statement,
                     table: Some(summary.table),
+                    ..DoneSummary::default()
                 })
             }
             other => other,

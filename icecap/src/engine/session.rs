@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::Instant;
 
-use super::{Cancel, DoneSummary, Parts, WriteSummary};
+use super::{Cancel, DoneSummary, OptimizeRequest, Parts, VacuumRequest, WriteSummary};
 use crate::scan::ScanLog;
 use crate::sql::{ParsedStatement, Statement};
 use crate::{Error, Result};
@@ -85,6 +85,18 @@ impl Session {
                 run.drop_namespace(name, *if_exists, *cascade).await
             }
             Statement::Call { procedure, args } => run.call(procedure, args).await,
+            Statement::Optimize { name, filter } => {
+                run.optimize(&OptimizeRequest { table: name.clone(), filter: filter.clone() }).await
+            }
+            Statement::Vacuum { name } => {
+                let request = VacuumRequest {
+                    table: name.clone(),
+                    older_than_ms: None,
+                    retain_last: None,
+                    orphans: true,
+                };
+                run.vacuum(&request).await
+            }
             Statement::Explain { analyze, statement } => run.explain(*analyze, statement).await,
             other => run.limited(run.read(other)).await,
         }
@@ -105,6 +117,12 @@ pub(super) struct Run {
     pub(super) started_ms: i64,
     /// The winners' files, where other attempts may have left some.
     pub(super) winners: Arc<Mutex<Option<HashSet<String>>>>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("text", &self.text).finish_non_exhaustive()
+    }
 }
 
 impl Run {
@@ -144,6 +162,8 @@ impl Run {
             | Statement::CreateNamespace { .. }
             | Statement::DropNamespace { .. }
             | Statement::Call { .. }
+            | Statement::Optimize { .. }
+            | Statement::Vacuum { .. }
             | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))
             }

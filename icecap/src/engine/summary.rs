@@ -73,12 +73,14 @@ impl Cost {
 }
 
 /// What a statement without rows and files did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DoneSummary {
     /// Athena's SubstatementType word.
     pub statement: String,
     /// The table or namespace concerned.
     pub table: Option<String>,
+    /// What else it counted, in this order: `snapshots_expired`, say.
+    pub counts: Vec<(&'static str, u64)>,
 }
 
 impl WriteSummary {

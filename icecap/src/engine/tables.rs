@@ -14,7 +14,8 @@ use crate::sql::Name;
 use crate::{Error, ErrorKind, Result};
 
 fn done(statement: &str, name: String) -> StatementResult {
-    StatementResult::Done(DoneSummary { statement: statement.to_owned(), table: Some(name) })
+    let statement = statement.to_owned();
+    StatementResult::Done(DoneSummary { statement, table: Some(name), ..DoneSummary::default() })
 }
 
 impl Run {

@@ -24,6 +24,9 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// How many fenced tries under one token are looked through for the first that may still commit.
 const MAX_TOKEN_RETRIES: u32 = 1000;
 
+/// How often a write is planned that loses its races.
+const MAX_PLANS: u32 = 4;
+
 /// What a write declares before it starts.
 pub(super) struct Intent {
     pub(super) kind: StatementKind,
@@ -49,8 +52,46 @@ impl Run {
     /// `Cancelled` and `Exhausted` only before the swap was sent; `CommitStateUnknown` when its answer was lost.
     pub(super) async fn write<W>(
         &self,
-        mut intent: Intent,
+        intent: Intent,
         work: impl FnOnce(ActiveWrite) -> W,
+    ) -> Result<StatementResult>
+    where
+        W: Future<Output = Result<Vec<TableChange>>>,
+    {
+        let mut work = Some(work);
+        let once = |write, _| {
+            let work = work.take().map(|work| work(write));
+            async move {
+                match work {
+                    Some(work) => work.await,
+                    None => Err(Error::bug("a write that is not planned again was to be")),
+                }
+            }
+        };
+        self.write_in_tries(intent, 1, once).await
+    }
+
+    /// Runs a write that is planned again when it lost a race: `work` is then called once more, with why, some times
+    /// at most and within the statement's time. No changes: there is nothing to do (any more), and nothing is published.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); `Conflict` when every try lost.
+    pub(super) async fn write_replanned<W>(
+        &self,
+        intent: Intent,
+        work: impl FnMut(ActiveWrite, Option<String>) -> W,
+    ) -> Result<StatementResult>
+    where
+        W: Future<Output = Result<Vec<TableChange>>>,
+    {
+        self.write_in_tries(intent, MAX_PLANS, work).await
+    }
+
+    async fn write_in_tries<W>(
+        &self,
+        mut intent: Intent,
+        tries: u32,
+        mut work: impl FnMut(ActiveWrite, Option<String>) -> W,
     ) -> Result<StatementResult>
     where
         W: Future<Output = Result<Vec<TableChange>>>,
@@ -65,21 +106,79 @@ impl Run {
         };
         let active = ActiveWrite { id: write, round };
         let heartbeat = Heartbeat::start(Arc::clone(&self.parts), active);
-        let result = match self.limited(work(active)).await {
-            Ok(changes) => self.publish(active, intent.kind, changes).await,
-            Err(error) => Err(error),
+        let mut lost = None;
+        let mut left = tries;
+        let result = loop {
+            let changes = match self.limited(work(active, lost.take())).await {
+                Ok(changes) if changes.is_empty() => break Ok(None),
+                Ok(changes) => changes,
+                Err(error) => break Err(error),
+            };
+            left = left.saturating_sub(1);
+            match self.publish(active, intent.kind, changes).await {
+                Ok(Published::Done(committed)) => break Ok(Some(committed)),
+                Ok(Published::Lost(why)) if left > 0 => {
+                    tracing::info!(write = %write, %why, "the statement lost a race and is planned again");
+                    lost = Some(why);
+                }
+                Ok(Published::Lost(why)) => {
+                    let times = if tries > 1 { format!(" {tries} times") } else { String::new() };
+                    break Err(Error::conflict(format!(
+                        "the statement lost a race{times}: {why}; run it again"
+                    )));
+                }
+                Err(error) => break Err(error),
+            }
         };
         drop(heartbeat);
         match result {
-            Ok(committed) => {
+            Ok(Some(committed)) => {
                 self.delete_losers(active, &intent).await;
                 Ok(self.written(&committed, active.id))
+            }
+            Ok(None) => {
+                self.delete_exchange(active).await;
+                self.give_up(active, &intent).await
             }
             Err(error) => {
                 self.delete_exchange(active).await;
                 self.clean_up(active, &intent, error).await
             }
         }
+    }
+
+    /// What a statement answers that found nothing to do, before it began a write: under a token it may have been
+    /// published before, so the ledger is asked.
+    pub(super) async fn nothing_to_do(&self, kind: StatementKind, target: String) -> Result<StatementResult> {
+        let intent = Intent { kind, target, bases: Vec::new(), prefixes: Vec::new() };
+        if self.parts.settings.token.is_none() {
+            return Ok(self.nothing_written(&intent));
+        }
+        match self.begin(&intent).await? {
+            (id, Begun::Committed(committed)) => Ok(self.written(&committed, id)),
+            (id, Begun::Active { round }) => self.give_up(ActiveWrite { id, round }, &intent).await,
+        }
+    }
+
+    /// Fences a write that has nothing to publish.
+    async fn give_up(&self, write: ActiveWrite, intent: &Intent) -> Result<StatementResult> {
+        match self.parts.commit.abandon(write.id, write.round).await? {
+            WriteState::Committed(committed) => Ok(self.written(&committed, write.id)),
+            WriteState::Fenced => {
+                self.parts.executor.settle().await;
+                self.parts.delete_staged(write.id, &intent.prefixes, &HashSet::new()).await;
+                Ok(self.nothing_written(intent))
+            }
+            // Another process took it over, and tells of it.
+            WriteState::Active { .. } => Ok(self.nothing_written(intent)),
+        }
+    }
+
+    fn nothing_written(&self, intent: &Intent) -> StatementResult {
+        let nothing = Committed { statement: intent.kind.as_str().to_owned(), tables: Vec::new() };
+        let mut summary = WriteSummary::of(&nothing, self.started.elapsed(), None);
+        summary.table.clone_from(&intent.target);
+        StatementResult::Written(summary)
     }
 
     /// Deletes what a failed write's stages stored for one another, which no commit can name, whatever became of it.
@@ -153,13 +252,11 @@ impl Run {
         write: ActiveWrite,
         kind: StatementKind,
         changes: Vec<TableChange>,
-    ) -> Result<Committed> {
+    ) -> Result<Published> {
         let request = CommitRequest { write_id: write.id, round: write.round, kind, changes };
         match self.parts.commit.commit(request).await? {
-            CommitOutcome::Committed(committed) => Ok(committed),
-            CommitOutcome::Conflict { why } => {
-                Err(Error::conflict(format!("the statement lost a race: {why}; run it again")))
-            }
+            CommitOutcome::Committed(committed) => Ok(Published::Done(committed)),
+            CommitOutcome::Conflict { why } => Ok(Published::Lost(why)),
             CommitOutcome::Rejected { requirement } => Err(rejected(kind, &requirement)),
         }
     }
@@ -196,6 +293,13 @@ impl Run {
         };
         error.with("write", write.id.to_string()).with("advice", advice)
     }
+}
+
+/// How a publication ended.
+enum Published {
+    Done(Committed),
+    /// The base moved, and why that matters.
+    Lost(String),
 }
 
 fn rejected(kind: StatementKind, requirement: &str) -> Error {

@@ -111,6 +111,18 @@ pub enum Statement {
         /// Whether properties are asked for too (`EXTENDED` or `FORMATTED`).
         extended: bool,
     },
+    /// `OPTIMIZE name REWRITE DATA USING BIN_PACK [WHERE condition]`.
+    Optimize {
+        /// The table.
+        name: Name,
+        /// Which files: `SELECT * FROM name WHERE condition`.
+        filter: Option<Box<Query>>,
+    },
+    /// `VACUUM name`.
+    Vacuum {
+        /// The table.
+        name: Name,
+    },
 }
 
 impl Statement {
@@ -131,7 +143,9 @@ impl Statement {
             | Self::CreateNamespace { .. }
             | Self::DropNamespace { .. }
             | Self::Insert(_)
-            | Self::Call { .. } => true,
+            | Self::Call { .. }
+            | Self::Optimize { .. }
+            | Self::Vacuum { .. } => true,
         }
     }
 }
@@ -263,6 +277,8 @@ pub enum Value {
     String(String),
     /// `ARRAY['a', 'b']`.
     List(Vec<Value>),
+    /// `TIMESTAMP '2026-01-31 12:00:00'`: what stands between the quotes.
+    Timestamp(String),
 }
 
 impl NamePart {

@@ -2,11 +2,14 @@
 
 mod call;
 mod create;
+mod optimize;
 mod query;
 mod show;
 #[cfg(test)]
 mod tests;
+mod vacuum;
 
+use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use icecap_table::iceberg::spec::Type;
 use icecap_table::{Error, Result};
@@ -50,6 +53,16 @@ pub fn parse_name(text: &str) -> Result<Name> {
     if cursor.is_at_end() { Ok(name) } else { Err(wrong()) }
 }
 
+/// The rows of `table` that satisfy the condition in a text, as a query of all its columns.
+///
+/// # Errors
+/// `Invalid` when it holds something else than a condition.
+pub(crate) fn parse_condition(table: &Name, text: &str) -> Result<Box<Query>> {
+    let tokens = Tokens::of(text)?;
+    check_depth(&tokens.list, tokens.origin())?;
+    query::rows_where(&mut tokens.cursor(), table)
+}
+
 /// The columns that a text holds, as in `id bigint, at timestamp`: names and types.
 ///
 /// # Errors
@@ -85,8 +98,6 @@ const NOT_YET: &[&[&str]] = &[
     &["ALTER", "TABLE"],
     &["ALTER", "DATABASE"],
     &["ALTER"],
-    &["OPTIMIZE"],
-    &["VACUUM"],
     &["CREATE", "VIEW"],
     &["CREATE", "OR", "REPLACE", "VIEW"],
     &["CREATE", "OR", "REPLACE", "TABLE"],
@@ -169,6 +180,12 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     if cursor.take(&["CALL"]) {
         return call::call(cursor);
+    }
+    if cursor.take(&["OPTIMIZE"]) {
+        return optimize::optimize(cursor);
+    }
+    if cursor.take(&["VACUUM"]) {
+        return vacuum::vacuum(cursor);
     }
     if cursor.take(&["EXPLAIN"]) {
         return explain(cursor);

@@ -13,6 +13,7 @@ pub use wire::COMMIT_REQUEST_VERSION;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use iceberg::{TableRequirement, TableUpdate};
 use uuid::Uuid;
 
 use crate::error::Result;
@@ -47,10 +48,12 @@ pub enum StatementKind {
     Optimize,
     /// `VACUUM`
     Vacuum,
+    /// `ALTER TABLE`
+    AlterTable,
 }
 
 impl StatementKind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::CreateTable,
         Self::CreateTableAsSelect,
         Self::DropTable,
@@ -63,6 +66,7 @@ impl StatementKind {
         Self::Merge,
         Self::Optimize,
         Self::Vacuum,
+        Self::AlterTable,
     ];
 
     /// Athena's SubstatementType word.
@@ -80,6 +84,7 @@ impl StatementKind {
             Self::Merge => "MERGE",
             Self::Optimize => "OPTIMIZE",
             Self::Vacuum => "VACUUM",
+            Self::AlterTable => "ALTER_TABLE",
         }
     }
 
@@ -142,6 +147,14 @@ pub enum Change {
         files: Vec<StagedFile>,
         /// The schema that they were written with.
         schema_id: i32,
+    },
+    /// Changes what the table's metadata says and none of its rows: no snapshot is made. An update that adds a
+    /// snapshot is refused, and so is the removal of one that a branch or tag still names.
+    Metadata {
+        /// What has to hold of the table as it is then; else the outcome is [`CommitOutcome::Rejected`].
+        requirements: Vec<TableRequirement>,
+        /// What is done, in order.
+        updates: Vec<TableUpdate>,
     },
     /// Removes the table from the catalog.
     Drop,
@@ -283,6 +296,21 @@ pub enum WriteState {
     Fenced,
 }
 
+/// A write that the ledger holds as active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningWrite {
+    /// The write.
+    pub write_id: WriteId,
+    /// Its round.
+    pub round: u32,
+    /// Whether it gave a sign of life of late. One that did not may still be taken over, or fenced.
+    pub is_alive: bool,
+    /// The snapshots that it was planned on: (table, snapshot).
+    pub bases: Vec<(Uuid, i64)>,
+    /// Where it uploads.
+    pub prefixes: Vec<String>,
+}
+
 /// An engine's way to the commit service. The same id has the same effect, at most once, however often it
 /// is asked.
 #[async_trait]
@@ -319,4 +347,11 @@ pub trait CommitClient: Send + Sync + std::fmt::Debug {
     /// Returns the state after the call: `Fenced`, `Committed` when the write had been published, or
     /// `Active` when a later round owns it.
     async fn abandon(&self, write_id: WriteId, round: u32) -> Result<WriteState>;
+
+    /// The writes that are active now, in the order of their ids: what they read must not expire, and what they
+    /// upload is no orphan.
+    ///
+    /// # Errors
+    /// `Unavailable`; `Corrupt` when a row cannot be read.
+    async fn active_writes(&self) -> Result<Vec<RunningWrite>>;
 }

@@ -11,12 +11,12 @@ mod parse;
 mod patch;
 mod text;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::TableUpdate;
-use iceberg::spec::{FormatVersion, SnapshotReference, TableMetadata};
+use iceberg::spec::{FormatVersion, MAIN_BRANCH, SnapshotReference, TableMetadata};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -119,6 +119,41 @@ impl TableDocument {
         parsed.map_err(|e| {
             Error::corrupt("a reference breaks the specification").with("ref", name).with_source(e)
         })
+    }
+
+    /// Every reference (branch or tag) as it is stored, by name. Main may be missing in old files.
+    ///
+    /// # Errors
+    /// `Corrupt` when one breaks the specification.
+    pub fn references(&self) -> Result<BTreeMap<String, SnapshotReference>> {
+        let stored = match self.text.get("refs")? {
+            Some(Value::Object(stored)) => stored,
+            _ => return Ok(BTreeMap::new()),
+        };
+        stored
+            .into_iter()
+            .filter(|(_, reference)| !reference.is_null())
+            .map(|(name, reference)| match serde_json::from_value(reference) {
+                Ok(reference) => Ok((name, reference)),
+                Err(e) => Err(Error::corrupt("a reference breaks the specification")
+                    .with("ref", name)
+                    .with_source(e)),
+            })
+            .collect()
+    }
+
+    /// All branches and tags: name and snapshot. Main is among them as soon as there is a snapshot.
+    ///
+    /// # Errors
+    /// As [`references`](Self::references).
+    pub fn named_snapshots(&self) -> Result<BTreeMap<String, i64>> {
+        let mut named: BTreeMap<String, i64> =
+            self.references()?.into_iter().map(|(name, to)| (name, to.snapshot_id)).collect();
+        // Old files do not spell it out.
+        if let Some(current) = self.metadata.current_snapshot_id() {
+            named.entry(MAIN_BRANCH.to_owned()).or_insert(current);
+        }
+        Ok(named)
     }
 
     /// The time of the next change: now, but always later than the last.

@@ -5,6 +5,7 @@
 
 mod athena;
 mod commit_settings;
+mod upkeep_settings;
 mod write_settings;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use iceberg::spec::{FormatVersion, TableProperties};
 
 pub use self::athena::map_athena;
 pub use self::commit_settings::CommitSettings;
+pub use self::upkeep_settings::{RetentionSettings, RewriteSettings};
 pub use self::write_settings::{
     BloomFilter, Codec, DistributionMode, METRICS_TRUNCATE_DEFAULT, MetricsMode, MetricsSettings,
     WriteSettings,
@@ -81,10 +83,10 @@ impl MappedProperties {
     /// Refuses values that a writer would stumble over later.
     fn checked(self) -> Result<Self> {
         WriteSettings::from_properties(&self.properties)?;
-        number_of::<u64>(&self.properties, "history.expire.max-snapshot-age-ms")?;
-        positive_of(&self.properties, "history.expire.min-snapshots-to-keep")?;
         positive_of(&self.properties, "write.metadata.previous-versions-max")?;
         CommitSettings::from_properties(&self.properties)?;
+        RetentionSettings::from_properties(&self.properties)?;
+        RewriteSettings::from_properties(&self.properties)?;
         for statement in ["delete", "update", "merge"] {
             one_of(
                 &self.properties,

@@ -15,8 +15,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use futures::future::join_all;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
@@ -28,6 +29,17 @@ use crate::location::Location;
 
 /// What the cache of a storage takes at most, unless it is told otherwise.
 const CACHE_BYTES: usize = 128 << 20;
+
+/// A stored object as a listing tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Its location.
+    pub location: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written, in milliseconds since the epoch, by the store's clock.
+    pub modified_ms: i64,
+}
 
 /// Reads and writes objects by location; cheap to clone.
 #[derive(Clone, Debug)]
@@ -231,6 +243,25 @@ impl Storage {
             listed.try_collect().await.map_err(|e| store_error("list", prefix, e))?;
         locations.sort_unstable();
         Ok(locations)
+    }
+
+    /// All objects below the folder `prefix` as they are found, in no order. None, when there is no such folder.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no location; items fail with what the store says.
+    pub fn objects(&self, prefix: &str) -> Result<BoxStream<'static, Result<StoredObject>>> {
+        let root = Location::parse(prefix)?.root();
+        let (store, path) = self.object_store(prefix)?;
+        let prefix = prefix.to_owned();
+        let listed = store.list(Some(&path)).map(move |object| {
+            let object = object.map_err(|e| store_error("list", &prefix, e))?;
+            Ok(StoredObject {
+                location: format!("{root}/{}", object.location),
+                bytes: object.size,
+                modified_ms: object.last_modified.timestamp_millis(),
+            })
+        });
+        Ok(listed.boxed())
     }
 
     /// The same storage as the kernel's file interface. Its writes do not overwrite either.

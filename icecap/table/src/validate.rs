@@ -48,6 +48,8 @@ pub fn validate(change: &TableChange, current: Option<&TableMetadata>) -> Verdic
             Verdict::conflict(format!("table {} was replaced by another of the same name", change.ident))
         }
         (Change::Drop, Some(_)) => Verdict::Ok,
+        // What it requires is said in the change itself.
+        (Change::Metadata { .. }, Some(_)) => Verdict::Ok,
         (Change::Append { files, schema_id }, Some(current)) => append(files, *schema_id, current),
         (Change::RowDelta(files) | Change::Overwrite(files) | Change::Rewrite(files), Some(current)) => {
             append(&files.added, files.schema_id, current)

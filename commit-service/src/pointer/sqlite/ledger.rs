@@ -1,10 +1,11 @@
 //! The ledger's rows in SQLite. Times are milliseconds since the epoch.
 
 use async_trait::async_trait;
-use icecap_table::commit::{BeginWrite, Begun, Committed, WriteState};
+use icecap_table::commit::{BeginWrite, Begun, Committed, RunningWrite, WriteState};
 use icecap_table::id::WriteId;
 use icecap_table::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
 
 use super::{Durability, Failure, HEARTBEAT_BOUND, Inner, SqliteStore};
 use crate::ledger::owner::Life;
@@ -75,6 +76,46 @@ impl Ledger for SqliteStore {
         })
         .await
     }
+
+    async fn active(&self) -> Result<Vec<RunningWrite>> {
+        self.read("the ledger cannot be read", active).await
+    }
+}
+
+fn active(inner: &Inner, reader: &Connection) -> Result<Vec<RunningWrite>, Failure> {
+    let now_ms = inner.clock.now_ms();
+    let mut statement = reader.prepare_cached(
+        "SELECT write_id, round, heartbeat_ms, deadline_ms, owner, bases, prefixes
+         FROM icecap_ledger WHERE state = 'active' ORDER BY write_id",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut running = Vec::new();
+    while let Some(found) = rows.next()? {
+        let id: String = found.get(0)?;
+        let broken =
+            |what: &str| Error::corrupt(format!("the ledger's row of a write has {what}")).with("write", &id);
+        let write_id = id.parse().map_err(|_| broken("an id that is none"))?;
+        let round = found.get(1)?;
+        let row = Row {
+            state: WriteState::Active { round },
+            intent_hash: None,
+            heartbeat_ms: found.get(2)?,
+            deadline_ms: found.get(3)?,
+            owner: found.get(4)?,
+        };
+        let bases: Vec<(Uuid, i64)> = serde_json::from_str(&found.get::<_, String>(5)?)
+            .map_err(|e| broken("bases that cannot be read").with_source(e))?;
+        let prefixes = serde_json::from_str(&found.get::<_, String>(6)?)
+            .map_err(|e| broken("prefixes that cannot be read").with_source(e))?;
+        running.push(RunningWrite {
+            write_id,
+            round,
+            is_alive: !is_dead(inner, &row, now_ms),
+            bases,
+            prefixes,
+        });
+    }
+    Ok(running)
 }
 
 /// Why a round may not go on; for every state but committed.

@@ -388,3 +388,22 @@ async fn many_may_open_a_new_file_at_once() {
         one.unwrap().unwrap();
     }
 }
+
+#[tokio::test]
+async fn active_writes_are_told_with_what_they_read_and_whether_they_live() {
+    let place = Place::new();
+    let store = place.open().await;
+    let base = (uuid::Uuid::from_u128(7), 42);
+    let reads = BeginWrite { bases: vec![base], prefixes: vec!["file:///w/t/data".into()], ..write(1) };
+    store.begin(reads, Owner::Remote).await.unwrap();
+    store.begin(write(2), Owner::Remote).await.unwrap();
+    store.begin(write(3), Owner::Remote).await.unwrap();
+    store.abandon(id(2), 1).await.unwrap();
+    assert_eq!(published(&store, vec![], vec![row(3, 1)]).await, "published");
+    let active = store.active().await.unwrap();
+    assert_eq!(active.len(), 1);
+    assert_eq!((active[0].write_id, active[0].round, active[0].is_alive), (id(1), 1, true));
+    assert_eq!((&active[0].bases, &active[0].prefixes), (&vec![base], &vec!["file:///w/t/data".to_owned()]));
+    place.clock.advance_ms(120_000);
+    assert!(!store.active().await.unwrap()[0].is_alive);
+}

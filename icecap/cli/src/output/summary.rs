@@ -54,6 +54,8 @@ pub struct Done {
     pub statement: String,
     /// The table's full name, when there is one.
     pub table: Option<String>,
+    /// What it counted, by names such as `snapshots_expired`.
+    pub counts: Vec<(&'static str, u64)>,
 }
 
 impl Summary {
@@ -131,6 +133,9 @@ impl Summary {
             Self::Done(done) => {
                 add("statement", Some(done.statement.clone().into()));
                 add("table", done.table.clone().map(Value::from));
+                for (name, count) in &done.counts {
+                    add(name, Some((*count).into()));
+                }
             }
         }
         fields
@@ -138,8 +143,23 @@ impl Summary {
 
     fn sentence(&self) -> String {
         match self {
-            Self::Done(Done { statement, table: Some(table) }) => format!("{statement} {table}"),
-            Self::Done(Done { statement, table: None }) => statement.clone(),
+            Self::Done(Done { statement, table, counts }) => {
+                let mut text = statement.clone();
+                if let Some(table) = table {
+                    text.push(' ');
+                    text.push_str(table);
+                }
+                let counted: Vec<String> = counts
+                    .iter()
+                    .filter(|(_, count)| *count > 0)
+                    .map(|(name, count)| format!("{count} {}", name.replace('_', " ")))
+                    .collect();
+                match (counts.is_empty(), counted.is_empty()) {
+                    (true, _) => text,
+                    (false, true) => text + ": nothing to do",
+                    (false, false) => text + ": " + &counted.join(", "),
+                }
+            }
             Self::Written(write) => {
                 let mut parts = Vec::new();
                 for (count, done) in [
@@ -261,11 +281,32 @@ mod tests {
 
     #[test]
     fn a_definition_names_its_table_when_it_has_one() {
-        let done = Summary::Done(Done { statement: "CREATE_TABLE".into(), table: Some("a.b".into()) });
+        let done = Summary::Done(Done {
+            statement: "CREATE_TABLE".into(),
+            table: Some("a.b".into()),
+            ..Done::default()
+        });
         assert_eq!(done.show(Format::Json), "{\"statement\":\"CREATE_TABLE\",\"table\":\"a.b\"}\n");
         assert_eq!(done.show(Format::Table), "CREATE_TABLE a.b\n");
-        let done = Summary::Done(Done { statement: "CREATE_DATABASE".into(), table: None });
+        let done = Summary::Done(Done { statement: "CREATE_DATABASE".into(), ..Done::default() });
         assert_eq!(done.show(Format::Json), "{\"statement\":\"CREATE_DATABASE\"}\n");
         assert_eq!(done.show(Format::Table), "CREATE_DATABASE\n");
+    }
+
+    #[test]
+    fn what_upkeep_counted_is_told() {
+        let counts = vec![("snapshots_expired", 12), ("data_files_deleted", 3), ("orphans_deleted", 0)];
+        let vacuum = Done { statement: "VACUUM".into(), table: Some("a.b".into()), counts };
+        assert_eq!(
+            Summary::Done(vacuum.clone()).show(Format::Json),
+            "{\"statement\":\"VACUUM\",\"table\":\"a.b\",\"snapshots_expired\":12,\"data_files_deleted\":3,\
+             \"orphans_deleted\":0}\n"
+        );
+        assert_eq!(
+            Summary::Done(vacuum.clone()).show(Format::Table),
+            "VACUUM a.b: 12 snapshots expired, 3 data files deleted\n"
+        );
+        let nothing = Done { counts: vec![("snapshots_expired", 0)], ..vacuum };
+        assert_eq!(Summary::Done(nothing).show(Format::Table), "VACUUM a.b: nothing to do\n");
     }
 }

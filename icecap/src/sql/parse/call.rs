@@ -50,6 +50,10 @@ fn value(cursor: &mut Cursor<'_>) -> Result<Value> {
             return Ok(value);
         }
     }
+    if cursor.is_keyword("TIMESTAMP") && matches!(cursor.peek_at(1), Some(Token::SingleQuotedString(_))) {
+        cursor.advance();
+        return Ok(Value::Timestamp(cursor.string("a time")?));
+    }
     let minus = cursor.take_token(&Token::Minus);
     match cursor.peek() {
         Some(Token::Number(digits, _)) => {
@@ -57,6 +61,7 @@ fn value(cursor: &mut Cursor<'_>) -> Result<Value> {
             Ok(Value::Number(if minus { format!("-{digits}") } else { digits.clone() }))
         }
         Some(Token::SingleQuotedString(_)) if !minus => Ok(Value::String(cursor.string("a value")?)),
-        _ => Err(cursor.expected("a value: a string in single quotes, a number, true, false or NULL")),
+        _ => Err(cursor
+            .expected("a value: a string in single quotes, a number, TIMESTAMP '…', true, false or NULL")),
     }
 }

@@ -3,14 +3,15 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Fetch, LimitClause, Query, Select, SetExpr,
-    Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Fetch, GroupByExpr, LimitClause, Query,
+    Select, SetExpr, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use icecap_table::{Error, Result};
 
+use crate::sql::ast::Name;
 use crate::sql::cursor::{Cursor, parser_error};
 use crate::sql::dialect::IcecapDialect;
 use crate::sql::tokens::rewrite;
@@ -26,8 +27,59 @@ const BALANCE_FROM: usize = 8;
 /// # Errors
 /// `Invalid` for wrong SQL; `Unsupported` for what is not done.
 pub(crate) fn query(cursor: &mut Cursor<'_>) -> Result<Box<Query>> {
-    let start = cursor.place();
     let tokens = table_as_select(cursor, rewrite(cursor.clone())?);
+    parsed(cursor, tokens)
+}
+
+/// Parses everything from the cursor on as a condition: the query of all rows of `table` that satisfy it.
+///
+/// # Errors
+/// `Invalid` for wrong SQL, or more than a condition; `Unsupported` for what is not done.
+pub(crate) fn rows_where(cursor: &mut Cursor<'_>, table: &Name) -> Result<Box<Query>> {
+    let here = cursor.clone();
+    if here.is_at_end() {
+        return Err(here.expected("a condition"));
+    }
+    let span = cursor.span();
+    let word =
+        |text: &str, quote_style, keyword| Token::Word(Word { value: text.to_owned(), quote_style, keyword });
+    let mut head = vec![word("SELECT", None, Keyword::SELECT), Token::Mul, word("FROM", None, Keyword::FROM)];
+    for (at, part) in table.0.iter().enumerate() {
+        if at > 0 {
+            head.push(Token::Period);
+        }
+        head.push(word(&part.value, part.quoted.then_some('"'), Keyword::NoKeyword));
+    }
+    head.push(word("WHERE", None, Keyword::WHERE));
+    let mut tokens = rewrite(cursor.clone())?;
+    tokens.splice(0..0, head.into_iter().map(|token| TokenWithSpan::new(token, span)));
+    let query = parsed(cursor, tokens)?;
+    if is_rows_where(&query) {
+        Ok(query)
+    } else {
+        Err(here.invalid("only a condition may stand behind WHERE here"))
+    }
+}
+
+/// Whether a query that begins as one of all rows of a table goes on with a condition and nothing else.
+fn is_rows_where(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let Select { selection, group_by, having, named_window, qualify, from, .. } = select.as_ref();
+    let is_ungrouped =
+        matches!(group_by, GroupByExpr::Expressions(by, with) if by.is_empty() && with.is_empty());
+    selection.is_some()
+        && is_ungrouped
+        && having.is_none()
+        && named_window.is_empty()
+        && qualify.is_none()
+        && from.len() == 1
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.pipe_operators.is_empty()
+}
+
+fn parsed(cursor: &mut Cursor<'_>, tokens: Vec<TokenWithSpan>) -> Result<Box<Query>> {
+    let start = cursor.place();
     *cursor = cursor.moved_to(cursor.at() + cursor.rest().len());
     let mut parser =
         Parser::new(&IcecapDialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens);

@@ -7,6 +7,9 @@ mod predicate;
 use std::collections::BTreeMap;
 
 use prost::Message;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use uuid::Uuid;
 
 use self::files::FileChangesMessage;
@@ -42,7 +45,7 @@ struct TableChangeMessage {
     reference: String,
     #[prost(sint64, optional, tag = "5")]
     base: Option<i64>,
-    #[prost(oneof = "ChangeMessage", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "ChangeMessage", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 20")]
     change: Option<ChangeMessage>,
 }
 
@@ -66,6 +69,8 @@ enum ChangeMessage {
     Overwrite(FileChangesMessage),
     #[prost(message, tag = "18")]
     Rewrite(FileChangesMessage),
+    #[prost(message, tag = "20")]
+    Metadata(MetadataMessage),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -108,6 +113,15 @@ struct CreateNamespaceMessage {
 struct DropNamespaceMessage {
     #[prost(bool, tag = "1")]
     if_exists: bool,
+}
+
+/// Requirements and updates in the JSON of Iceberg's REST catalog.
+#[derive(Clone, PartialEq, prost::Message)]
+struct MetadataMessage {
+    #[prost(string, repeated, tag = "1")]
+    requirements: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    updates: Vec<String>,
 }
 
 impl CommitRequest {
@@ -162,6 +176,32 @@ fn staged_files(messages: Vec<file_wire::StagedFile>) -> Result<Vec<StagedFile>>
     messages.into_iter().map(StagedFile::try_from).collect()
 }
 
+fn json_texts<T: Serialize>(values: &[T]) -> Vec<String> {
+    // Maps have texts as keys, so none of them lacks a JSON form; one that did would be refused where it is read.
+    values.iter().map(|value| in_order(serde_json::to_value(value).unwrap_or_default()).to_string()).collect()
+}
+
+/// Members by name, so that equal requests have equal bytes.
+fn in_order(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let sorted: BTreeMap<String, Value> =
+                members.into_iter().map(|(name, member)| (name, in_order(member))).collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(in_order).collect()),
+        other => other,
+    }
+}
+
+fn of_json_texts<T: DeserializeOwned>(texts: &[String]) -> Result<Vec<T>> {
+    let parsed = texts.iter().map(|text| serde_json::from_str(text)).collect::<Result<_, _>>();
+    parsed.map_err(|e| {
+        Error::corrupt("commit request has a requirement or an update that this build does not know")
+            .with_source(e)
+    })
+}
+
 impl From<&TableChange> for TableChangeMessage {
     fn from(change: &TableChange) -> Self {
         Self {
@@ -179,6 +219,10 @@ impl From<&TableChange> for TableChangeMessage {
                 Change::Append { files, schema_id } => ChangeMessage::Append(AppendMessage {
                     files: file_messages(files),
                     schema_id: *schema_id,
+                }),
+                Change::Metadata { requirements, updates } => ChangeMessage::Metadata(MetadataMessage {
+                    requirements: json_texts(requirements),
+                    updates: json_texts(updates),
                 }),
                 Change::Drop => ChangeMessage::Drop(DropMessage {}),
                 Change::Register { metadata_location } => {
@@ -214,6 +258,10 @@ impl TryFrom<TableChangeMessage> for TableChange {
             Some(ChangeMessage::Append(append)) => {
                 Change::Append { files: staged_files(append.files)?, schema_id: append.schema_id }
             }
+            Some(ChangeMessage::Metadata(message)) => Change::Metadata {
+                requirements: of_json_texts(&message.requirements)?,
+                updates: of_json_texts(&message.updates)?,
+            },
             Some(ChangeMessage::Drop(DropMessage {})) => Change::Drop,
             Some(ChangeMessage::Register(register)) => {
                 Change::Register { metadata_location: register.metadata_location }
@@ -244,6 +292,8 @@ impl TryFrom<TableChangeMessage> for TableChange {
 
 #[cfg(test)]
 mod tests {
+    use iceberg::{TableRequirement, TableUpdate};
+
     use super::*;
 
     pub(super) fn request(change: Change) -> CommitRequest {
@@ -310,6 +360,30 @@ mod tests {
         for request in [create, drop] {
             assert_eq!(CommitRequest::decode(&request.encode()).unwrap(), request);
         }
+    }
+
+    #[test]
+    fn the_bytes_of_a_change_of_metadata_are_frozen() {
+        let properties = [("b", "2"), ("a", "1")].map(|(key, value)| (key.into(), value.into()));
+        let mut request = request(Change::Metadata {
+            requirements: vec![
+                TableRequirement::UuidMatch { uuid: Uuid::from_u128(7) },
+                TableRequirement::DefaultSpecIdMatch { default_spec_id: 1 },
+            ],
+            updates: vec![
+                TableUpdate::SetProperties { updates: properties.into() },
+                TableUpdate::SetDefaultSpec { spec_id: -1 },
+            ],
+        });
+        request.kind = StatementKind::AlterTable;
+        insta::assert_snapshot!(hex(&request), @"010a1003968313fd968177a5f446fbb94a974210021a0b414c5445525f5441424c45228d020a0264621201741a100000000000000000000000000000000722046d61696e280aa201e8010a4a7b2274797065223a226173736572742d7461626c652d75756964222c2275756964223a2230303030303030302d303030302d303030302d303030302d303030303030303030303037227d0a357b2264656661756c742d737065632d6964223a312c2274797065223a226173736572742d64656661756c742d737065632d6964227d12377b22616374696f6e223a227365742d70726f70657274696573222c2275706461746573223a7b2261223a2231222c2262223a2232227d7d122a7b22616374696f6e223a227365742d64656661756c742d73706563222c22737065632d6964223a2d317d");
+        assert_eq!(CommitRequest::decode(&request.encode()).unwrap(), request);
+        let Change::Metadata { requirements, .. } = &mut request.changes[0].change else { panic!() };
+        requirements.clear();
+        let mut bytes = request.encode();
+        let at = bytes.windows(6).position(|window| window == b"action").unwrap();
+        bytes[at] = b'x';
+        assert_eq!(CommitRequest::decode(&bytes).unwrap_err().kind(), crate::ErrorKind::Corrupt);
     }
 
     #[test]
