@@ -84,7 +84,6 @@ fn random_statements_do_what_duckdb_does() {
                 }
             });
         }
-        drop(oracle);
     });
     let seconds = started.elapsed().as_secs_f64();
     let total = total.into_inner().unwrap();
