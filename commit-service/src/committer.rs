@@ -1,10 +1,12 @@
 //! One request, committed: replay, prepare on the current state, publish, and again when the race was lost.
 //!
 //! Rebase is by construction: each attempt is prepared from the table as it is then, so an append never
-//! conflicts with an append. What an attempt wrote is deleted only when its swap can certainly never land.
+//! conflicts with an append. A change of rows is validated at each attempt against all that was committed since its
+//! base (`files`). What an attempt wrote is deleted only when its swap can certainly never land.
 
 mod attempt;
 mod check;
+mod files;
 mod metadata;
 mod namespace;
 

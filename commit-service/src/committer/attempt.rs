@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use icecap_table::commit::{Change, CommitOutcome, CommitRequest, CommittedTable, RowCounts, TableChange};
+use icecap_table::commit::{
+    Change, CommitOutcome, CommitRequest, CommittedTable, FileChanges, RemovedFile, RowCounts, TableChange,
+};
 use icecap_table::iceberg::spec::Operation;
 use icecap_table::id::TableIdent;
 use icecap_table::metadata::TableDocument;
 use icecap_table::properties::LOCATION_PROPERTIES;
 use icecap_table::snapshot::{self, FreshManifests, SnapshotRequest};
-use icecap_table::staged_file::StagedFile;
+use icecap_table::staged_file::{FileContent, StagedFile};
 use icecap_table::validate::{Verdict, validate};
 use icecap_table::{Error, ErrorKind, Result};
 
 use super::Committer;
 use super::check::{self, rejected};
+use super::files::Rebased;
 use crate::pointer::{Expect, Next, ObjectKind, Swap};
 
 /// Iceberg's default of `commit.retry.total-timeout-ms`.
@@ -72,6 +75,23 @@ impl Working {
 
 /// What is still to be uploaded: names that only this attempt uses, and contents.
 type Objects = Vec<(String, Bytes)>;
+
+/// One change of a request.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    request: &'a CommitRequest,
+    index: usize,
+    change: &'a TableChange,
+}
+
+/// What a snapshot is made of.
+struct Content<'a> {
+    schema_id: i32,
+    operation: Operation,
+    added: &'a [StagedFile],
+    removed: &'a [RemovedFile],
+    data_sequence_number: Option<i64>,
+}
 
 /// How one change went.
 type Applied = Result<CommittedTable, CommitOutcome>;
@@ -155,9 +175,6 @@ impl Committer {
         if table.adopted.is_some() || (table.changed && matches!(change.change, Change::Register { .. })) {
             return Err(Error::invalid(format!("table {ident} is registered and changed in one request")));
         }
-        if change.change.file_changes().is_some() {
-            return Err(Error::unsupported("committing row-level changes is not supported yet"));
-        }
         if is_blind_drop(change) && table.document.is_none() && !table.changed && table.base().is_some() {
             table.changed = true;
             return Ok(Ok(outcome(ident, &[])));
@@ -216,6 +233,7 @@ impl Committer {
                 Err(refused) => Err(refused),
             });
         }
+        let step = Step { request, index, change };
         let (files, snapshot) = match &change.change {
             Change::Metadata { .. } => {
                 return Err(Error::bug("a change of metadata was taken for one of files"));
@@ -223,12 +241,12 @@ impl Committer {
             Change::Drop
             | Change::Register { .. }
             | Change::CreateNamespace { .. }
-            | Change::DropNamespace { .. }
-            | Change::RowDelta(_)
-            | Change::Overwrite(_)
-            | Change::Rewrite(_) => {
+            | Change::DropNamespace { .. } => {
                 table.changed = true;
                 return Ok(Ok(outcome(ident, &[])));
+            }
+            Change::RowDelta(files) | Change::Overwrite(files) | Change::Rewrite(files) => {
+                return self.apply_files(step, files, table, document, attempt, objects).await;
             }
             Change::Create { files, snapshot, .. } => (files, *snapshot || !files.is_empty()),
             Change::Append { files, .. } => {
@@ -246,23 +264,107 @@ impl Committer {
             Change::Append { schema_id, .. } => *schema_id,
             _ => document.metadata().current_schema_id(),
         };
-        let now_ms = document.next_timestamp_ms(self.clock.now_ms());
-        let first_change = !table.changed;
-        if !first_change && !objects.is_empty() {
-            // It builds on a manifest list that is not stored yet.
+        let content = Content {
+            schema_id,
+            operation: Operation::Append,
+            added: files,
+            removed: &[],
+            data_sequence_number: None,
+        };
+        let snapshot_id = self.make_snapshot(step, content, table, document, attempt, objects).await?;
+        applied.snapshot_id = Some(snapshot_id);
+        Ok(Ok(applied))
+    }
+
+    /// Applies a change of rows: validated, rebased, and with a snapshot unless it names no file at all.
+    async fn apply_files(
+        &self,
+        step: Step<'_>,
+        files: &FileChanges,
+        table: &mut Working,
+        document: TableDocument,
+        attempt: &mut Attempt,
+        objects: &mut Objects,
+    ) -> Result<Applied> {
+        let Step { request, change, .. } = step;
+        check::writable(&change.ident, document.metadata())?;
+        check::files(request.write_id, document.metadata(), &files.added, &self.policy)?;
+        self.upload_before(table, attempt, objects).await?;
+        let rebased = self.rebase(request.kind, request.write_id, change, document.metadata()).await?;
+        let Rebased { added, removed, rows, objects: made, unused } = match rebased {
+            Ok(rebased) => rebased,
+            Err(why) => return Ok(Err(CommitOutcome::Conflict { why })),
+        };
+        let mut applied = outcome(&change.ident, &added);
+        applied.removed_data_files =
+            removed.iter().filter(|file| file.content == FileContent::Data).count() as u64;
+        applied.rows = rows;
+        if files.added.is_empty() && files.removed.is_empty() {
+            table.document = Some(document);
+            return Ok(Ok(applied));
+        }
+        let operation = match &change.change {
+            Change::Rewrite(_) => Operation::Replace,
+            _ => snapshot::operation_of(&added, &removed),
+        };
+        let content = Content {
+            schema_id: files.schema_id,
+            operation,
+            added: &added,
+            removed: &removed,
+            data_sequence_number: files.data_sequence_number,
+        };
+        objects.extend(made);
+        attempt.given_up.extend(unused);
+        match self.make_snapshot(step, content, table, document, attempt, objects).await {
+            Ok(snapshot_id) => applied.snapshot_id = Some(snapshot_id),
+            // A file that it names is not as it was planned on, for a reason that no history tells.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                return Ok(Err(CommitOutcome::Conflict { why: error.to_string() }));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Ok(applied))
+    }
+
+    /// Stores what earlier changes of the request made of a table: the next one reads it.
+    async fn upload_before(
+        &self,
+        table: &Working,
+        attempt: &mut Attempt,
+        objects: &mut Objects,
+    ) -> Result<()> {
+        if table.changed && !objects.is_empty() {
             self.upload(attempt, std::mem::take(objects)).await?;
         }
+        Ok(())
+    }
+
+    /// Makes the snapshot of one change; returns its id.
+    async fn make_snapshot(
+        &self,
+        step: Step<'_>,
+        content: Content<'_>,
+        table: &mut Working,
+        document: TableDocument,
+        attempt: &mut Attempt,
+        objects: &mut Objects,
+    ) -> Result<i64> {
+        let now_ms = document.next_timestamp_ms(self.clock.now_ms());
+        let first_change = !table.changed;
+        self.upload_before(table, attempt, objects).await?;
         let prepared = snapshot::prepare(
             &self.storage,
             SnapshotRequest {
                 document: &document,
-                write_id: request.write_id,
-                step: &index.to_string(),
-                reference: &change.reference,
-                schema_id,
-                operation: Operation::Append,
-                added: files,
-                removed: &[],
+                write_id: step.request.write_id,
+                step: &step.index.to_string(),
+                reference: &step.change.reference,
+                schema_id: content.schema_id,
+                operation: content.operation,
+                added: content.added,
+                removed: content.removed,
+                data_sequence_number: content.data_sequence_number,
                 extra_summary: BTreeMap::new(),
                 now_ms,
                 uuid: self.ids.uuid(),
@@ -271,13 +373,11 @@ impl Committer {
         .await?;
         objects.extend(prepared.objects);
         attempt.manifests.push(prepared.fresh);
-        applied.snapshot_id = Some(prepared.snapshot.snapshot_id());
         // One log entry for the base, however many changes are chained on it.
         let base = if first_change { table.base() } else { None };
-        let next = document.apply(prepared.updates, base, now_ms)?;
-        table.document = Some(next);
+        table.document = Some(document.apply(prepared.updates, base, now_ms)?);
         table.changed = true;
-        Ok(Ok(applied))
+        Ok(prepared.snapshot.snapshot_id())
     }
 
     /// The first document of a new table.
@@ -374,17 +474,23 @@ impl Committer {
 }
 
 pub(super) fn outcome(ident: &TableIdent, files: &[StagedFile]) -> CommittedTable {
+    let data = || files.iter().filter(|file| file.content == FileContent::Data);
+    let added_rows = data().map(|file| file.record_count).fold(0, u64::saturating_add);
+    let added_data_files = data().count() as u64;
+    // Deletion vectors share files.
+    let sizes: BTreeMap<&str, u64> =
+        files.iter().map(|file| (file.path.as_str(), file.file_size_bytes)).collect();
     CommittedTable {
         namespace: ident.namespace.clone(),
         name: ident.name.clone(),
         snapshot_id: None,
         metadata_location: None,
-        added_rows: files.iter().map(|file| file.record_count).fold(0, u64::saturating_add),
-        added_data_files: files.len() as u64,
-        added_bytes: files.iter().map(|file| file.file_size_bytes).fold(0, u64::saturating_add),
-        added_delete_files: 0,
+        added_rows,
+        added_data_files,
+        added_bytes: sizes.into_values().fold(0, u64::saturating_add),
+        added_delete_files: files.len() as u64 - added_data_files,
         removed_data_files: 0,
-        rows: RowCounts::default(),
+        rows: RowCounts { inserted: added_rows, ..RowCounts::default() },
     }
 }
 

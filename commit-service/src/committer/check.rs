@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use icecap_table::commit::{CommitOutcome, CommitRequest};
+use icecap_table::commit::{CommitOutcome, CommitRequest, FileChanges};
 use icecap_table::iceberg::spec::{FormatVersion, TableMetadata};
 use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::location::Policy;
@@ -35,14 +35,49 @@ pub(super) fn request(request: &CommitRequest) -> Result<()> {
                 change.reference
             )));
         }
+        let takes_deletes = change.change.file_changes().is_some();
         for file in files_of(&change.change) {
-            if file.content != FileContent::Data {
-                return Err(Error::unsupported("committing delete files is not supported yet")
-                    .with("path", file.path.clone()));
+            if file.content != FileContent::Data && !takes_deletes {
+                return Err(Error::invalid("an append adds data files only").with("path", file.path.clone()));
             }
-            if !paths.insert(file.path.as_str()) {
+            if !paths.insert((file.path.as_str(), file.content_range)) {
                 return Err(Error::invalid("a staged file is named twice").with("path", file.path.clone()));
             }
+        }
+        if let Some(files) = change.change.file_changes() {
+            file_changes(files)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks the form of changes of files: each names what it is about, once.
+fn file_changes(files: &FileChanges) -> Result<()> {
+    let mut vectors = HashSet::new();
+    for file in files.added.iter().filter(|file| file.content != FileContent::Data) {
+        let bad = |why: &str| Err(Error::invalid(why).with("path", file.path.clone()));
+        let named = file.deleted_positions.iter().map(|deleted| deleted.data_file.as_str());
+        let named: Vec<&str> = named.chain(file.referenced_data_file.as_deref()).collect();
+        if named.is_empty() {
+            return bad("a staged delete file does not say which data files it concerns");
+        }
+        if file.content == FileContent::DeletionVector {
+            if named.iter().any(|path| *path != named[0]) {
+                return bad("a deletion vector concerns one data file");
+            }
+            if !vectors.insert(named[0]) {
+                return bad("two deletion vectors concern one data file");
+            }
+        }
+    }
+    let mut removed = HashSet::new();
+    for file in &files.removed {
+        if !removed.insert(file) {
+            return Err(Error::invalid("a file is removed twice").with("path", file.path.clone()));
+        }
+        if vectors.contains(file.path.as_str()) {
+            return Err(Error::invalid("a data file is removed and gets a deletion vector")
+                .with("path", file.path.clone()));
         }
     }
     Ok(())

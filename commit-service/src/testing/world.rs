@@ -9,6 +9,7 @@ use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
 use icecap_table::commit::{
     BeginWrite, Begun, Change, CommitClient, CommitOutcome, CommitRequest, StatementKind, TableChange,
 };
+use icecap_table::deletes::{PositionSet, PuffinWriter};
 use icecap_table::iceberg::spec::{
     FormatVersion, NestedField, PrimitiveType, Schema, Type, UnboundPartitionSpec,
 };
@@ -16,7 +17,7 @@ use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::location::{self, Policy};
 use icecap_table::metadata::{NewTable, TableDocument};
 use icecap_table::snapshot::load_manifest_list;
-use icecap_table::staged_file::StagedFile;
+use icecap_table::staged_file::{DeletedPositions, FileContent, Positions, StagedFile};
 use icecap_table::storage::Storage;
 use icecap_table::verify::check_table;
 
@@ -100,6 +101,19 @@ impl World {
     /// # Errors
     /// As [`TableDocument::create`].
     pub fn document(&self, name: &str, properties: &[(&str, &str)]) -> Result<TableDocument> {
+        self.document_of(name, FormatVersion::V2, properties)
+    }
+
+    /// The same of a table of format version `version`.
+    ///
+    /// # Errors
+    /// As [`TableDocument::create`].
+    pub fn document_of(
+        &self,
+        name: &str,
+        version: FormatVersion,
+        properties: &[(&str, &str)],
+    ) -> Result<TableDocument> {
         let uuid = self.ids.uuid();
         let column = NestedField::optional(1, "x", Type::Primitive(PrimitiveType::Long));
         TableDocument::create(NewTable {
@@ -112,7 +126,7 @@ impl World {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect::<HashMap<_, _>>(),
-            format_version: FormatVersion::V2,
+            format_version: version,
             now_ms: self.clock.now_ms(),
         })
     }
@@ -131,6 +145,50 @@ impl World {
             file
         });
         files.collect()
+    }
+
+    /// A stored deletion vector of `positions` in `data`, named as `write_id`'s writers would.
+    ///
+    /// # Errors
+    /// As the storage's writes.
+    pub async fn vector(
+        &self,
+        write_id: WriteId,
+        data: &StagedFile,
+        positions: impl IntoIterator<Item = u64>,
+    ) -> Result<StagedFile> {
+        let positions: PositionSet = positions.into_iter().collect();
+        let mut puffin = PuffinWriter::new();
+        let range = puffin.add_deletion_vector(&data.path, &positions);
+        let bytes = puffin.finish();
+        let folder = data.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let path = format!("{folder}/{write_id}-0-0-0-{}-0.puffin", self.ids.uuid().simple());
+        self.storage.put_new(&path, bytes.clone()).await?;
+        let mut file = StagedFile::data(path, data.spec_id, data.partition.clone());
+        file.content = FileContent::DeletionVector;
+        file.record_count = positions.len();
+        file.file_size_bytes = bytes.len() as u64;
+        file.referenced_data_file = Some(data.path.clone());
+        file.content_range = Some(range);
+        file.deleted_positions = vec![DeletedPositions {
+            data_file: data.path.clone(),
+            count: positions.len(),
+            positions: Positions::Inline(positions.to_portable()),
+        }];
+        Ok(file)
+    }
+
+    /// A position delete file of `count` rows of `data`; its bytes are zeros.
+    pub fn position_deletes(&self, write_id: WriteId, data: &StagedFile, count: u64) -> StagedFile {
+        let folder = data.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let path = format!("{folder}/{write_id}-0-0-0-{}-0.parquet", self.ids.uuid().simple());
+        let mut file = StagedFile::data(path, data.spec_id, data.partition.clone());
+        file.content = FileContent::PositionDeletes;
+        file.record_count = count;
+        file.file_size_bytes = 100;
+        file.referenced_data_file = Some(data.path.clone());
+        self.store_zeros(&file);
+        file
     }
 
     // Not through the storage: tests of a thousand commits need not sync a thousand files of zeros.
@@ -185,7 +243,14 @@ impl World {
     /// # Errors
     /// As `CommitClient`'s calls; a `Bug` when the outcome is not committed.
     pub async fn create(&self, name: &str, properties: &[(&str, &str)]) -> Result<TableDocument> {
-        let document = self.document(name, properties)?;
+        self.make(name, self.document(name, properties)?).await
+    }
+
+    /// Makes an empty table of `document` through a service, and returns it.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn make(&self, name: &str, document: TableDocument) -> Result<TableDocument> {
         let write_id = WriteId::new(self.ids.uuid());
         let change =
             Change::Create { metadata: document.to_bytes()?.to_vec(), files: Vec::new(), snapshot: false };

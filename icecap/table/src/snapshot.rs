@@ -8,8 +8,10 @@
 mod cache;
 mod convert;
 mod filter;
+mod history;
 mod manifests;
 mod merge;
+pub(crate) mod scope;
 mod summary;
 
 use std::collections::{BTreeMap, HashSet};
@@ -26,6 +28,7 @@ use uuid::Uuid;
 pub use self::cache::FreshManifests;
 pub(crate) use self::convert::datum as datum_of_bytes;
 pub use self::convert::{check_staged_paths, data_file};
+pub use self::history::{ChangedFile, History, HistoryRequest, SnapshotChanges, locate_data_files};
 pub(crate) use self::manifests::ManifestReader;
 use self::manifests::{Encoded, ManifestBuilder};
 pub use self::manifests::{LiveEntry, load_entries, load_manifest_list};
@@ -59,8 +62,10 @@ pub struct SnapshotRequest<'a> {
     pub operation: Operation,
     /// The files that it adds.
     pub added: &'a [StagedFile],
-    /// The files that it removes.
+    /// The files that it removes; what deletes rows in removed data files alone goes with them.
     pub removed: &'a [RemovedFile],
+    /// The data sequence number of the added data files, where it is not the snapshot's own.
+    pub data_sequence_number: Option<i64>,
     /// More entries of its summary; they win over computed ones.
     pub extra_summary: BTreeMap<String, String>,
     /// The time, in milliseconds since the epoch.
@@ -142,11 +147,19 @@ pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
         files.iter().for_each(|file| changed.add(*spec_id, file));
     }
     let mut new = Vec::new();
+    let removal = filter::Removal::new(
+        request.removed,
+        added.iter().flat_map(|((spec_id, _), files)| files.iter().map(|file| (*spec_id, file))),
+    );
     for ((spec_id, content), files) in added {
-        new.extend(builder.added(&schema, spec_id, content, files).await?);
+        let number = request.data_sequence_number.filter(|_| content == ManifestOrder::Data);
+        new.extend(builder.added(&schema, spec_id, content, number, files).await?);
     }
-    let filtered = filter::remove(reader, metadata, &mut builder, base, request.removed).await?;
+    let filtered = filter::remove(reader, metadata, &mut builder, base, removal).await?;
     filtered.removed.iter().for_each(|(spec_id, file)| changed.remove(*spec_id, file));
+    if request.operation == Operation::Replace && changed.adds_records() {
+        return Err(Error::invalid("a rewrite adds more rows than the files have that it replaces"));
+    }
     let before = match &branch.parent {
         Some(parent) => Totals::of_parent(reader, metadata, parent).await?,
         None => Totals::default(),
@@ -242,6 +255,19 @@ fn schema(metadata: &TableMetadata, schema_id: i32) -> Result<SchemaRef> {
     })
 }
 
+/// The operation that a snapshot's summary names, as Iceberg Java chooses it: what it did, not who asked for it.
+pub fn operation_of(added: &[StagedFile], removed: &[RemovedFile]) -> Operation {
+    let is_data = |content: FileContent| content == FileContent::Data;
+    let adds_data = added.iter().any(|file| is_data(file.content));
+    let adds_deletes = added.iter().any(|file| !is_data(file.content));
+    let removes = !removed.is_empty();
+    match (adds_data, adds_deletes || removes) {
+        (true, false) => Operation::Append,
+        (false, _) => Operation::Delete,
+        (true, true) => Operation::Overwrite,
+    }
+}
+
 /// The staged files as manifest entries say them, by partition spec and manifest content.
 fn added_files(
     request: &SnapshotRequest<'_>,
@@ -249,7 +275,14 @@ fn added_files(
 ) -> Result<BTreeMap<(i32, ManifestOrder), Vec<DataFile>>> {
     let mut groups: BTreeMap<_, Vec<DataFile>> = BTreeMap::new();
     let mut seen = HashSet::new();
+    let mut vectors = HashSet::new();
     for file in request.added {
+        if file.content == FileContent::DeletionVector
+            && !vectors.insert(file.referenced_data_file.as_deref())
+        {
+            return Err(Error::invalid("two deletion vectors of one data file are in one request")
+                .with("path", file.referenced_data_file.clone().unwrap_or_default()));
+        }
         if !seen.insert((file.path.as_str(), file.content_range)) {
             return Err(
                 Error::invalid("a staged file is named twice in one request").with("path", &file.path)

@@ -1,14 +1,22 @@
 //! Whether a change planned on one state of a table may be applied to a later one. Pure: values in, verdict out.
 //!
 //! A conflict is a value. Staged files themselves are checked where they become manifest entries
-//! ([`snapshot::data_file`](crate::snapshot::data_file)).
+//! ([`snapshot::data_file`](crate::snapshot::data_file)). [`validate`] judges a change by the table's metadata,
+//! [`validate_files`] by what the commits since its base did to files.
+
+mod files;
+mod vectors;
 
 use std::collections::BTreeSet;
 
 use iceberg::spec::{FormatVersion, Schema, TableMetadata};
 
-use crate::commit::{Change, TableChange};
-use crate::staged_file::StagedFile;
+pub use self::files::{
+    FilesVerdict, Rebase, conflict_judge, needs_partitions, touched_data_files, validate_files,
+};
+pub use self::vectors::{Unite, United, VectorPlace};
+use crate::commit::{Change, FileChanges, TableChange};
+use crate::staged_file::{FileContent, StagedFile};
 
 /// What validation found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +60,7 @@ pub fn validate(change: &TableChange, current: Option<&TableMetadata>) -> Verdic
         (Change::Metadata { .. }, Some(_)) => Verdict::Ok,
         (Change::Append { files, schema_id }, Some(current)) => append(files, *schema_id, current),
         (Change::RowDelta(files) | Change::Overwrite(files) | Change::Rewrite(files), Some(current)) => {
-            append(&files.added, files.schema_id, current)
+            file_changes(files, current)
         }
     }
 }
@@ -78,6 +86,16 @@ fn append(files: &[StagedFile], schema_id: i32, current: &TableMetadata) -> Verd
         Some(name) => Verdict::conflict(format!("required column {name} was added, which the files lack")),
         None => Verdict::Ok,
     }
+}
+
+fn file_changes(files: &FileChanges, current: &TableMetadata) -> Verdict {
+    let is_v3 = current.format_version() >= FormatVersion::V3;
+    if is_v3 && files.added.iter().any(|file| file.content == FileContent::PositionDeletes) {
+        return Verdict::conflict(
+            "the table was upgraded to format version 3, which takes deletion vectors and no position delete files",
+        );
+    }
+    append(&files.added, files.schema_id, current)
 }
 
 /// A column that every row of `current` must have and that a file written with `own` lacks.

@@ -1,8 +1,9 @@
 //! The table specification's invariants, checked over a stored table of any engine.
 //!
-//! [`check_metadata`] reads everything that a metadata file names, but for the data files' own content, and says what
+//! [`check_metadata`] reads everything that a metadata file names, but for the content of Parquet files, and says what
 //! is wrong. Nothing is written. It shares the manifest reader with production code, but none of its arithmetic.
 
+mod deletes;
 mod files;
 mod log;
 
@@ -97,6 +98,7 @@ async fn check_document(storage: &Storage, document: &TableDocument, seen: &mut 
         sizes: HashMap::new(),
         manifests: HashSet::new(),
         files: HashSet::new(),
+        vectors: HashMap::new(),
         current_rows: 0,
         violations: Vec::new(),
     };
@@ -137,6 +139,8 @@ struct Check<'a> {
     manifests: HashSet<String>,
     /// The live files met so far.
     files: HashSet<String>,
+    /// The greatest position of each deletion vector that could be read, by its file and place.
+    vectors: HashMap<(String, Option<i64>), Option<u64>>,
     /// The rows of the current snapshot's data files.
     current_rows: u64,
     violations: Vec<String>,
@@ -204,6 +208,7 @@ impl Check<'_> {
             self.current_rows = live.counts().records();
         }
         check_live(self, snapshot, &live);
+        deletes::check_live(self, snapshot, &live);
         self.row_range(snapshot, &manifests);
         Ok(())
     }
@@ -293,6 +298,7 @@ impl Check<'_> {
         for entry in &parsed.live {
             self.files.insert(entry.file.file_path().to_owned());
             check_file(self, &parsed.header, entry).await;
+            deletes::check_file(self, &entry.file).await;
             let lineage = version >= FormatVersion::V3 && manifest.content == ManifestContentType::Data;
             let has_rows = snapshot.row_range().is_some();
             self.expect(!lineage || !has_rows || entry.first_row_id.is_some(), || {

@@ -18,7 +18,7 @@ use crate::pointer::{LedgerCommit, Pointer, Publish, Publisher, Swap};
 use crate::service::{CommitService, CommitServiceSettings, Parts};
 use crate::testing::{AlwaysYes, Fault, Faulty};
 
-fn service_over(world: &World, publisher: Arc<dyn Publisher>) -> CommitService {
+pub(super) fn service_over(world: &World, publisher: Arc<dyn Publisher>) -> CommitService {
     let parts = Parts { publisher, lease: Arc::new(AlwaysYes), ..world.parts() };
     CommitService::assemble(
         parts,
@@ -29,7 +29,7 @@ fn service_over(world: &World, publisher: Arc<dyn Publisher>) -> CommitService {
     )
 }
 
-fn faulty(world: &World, faults: &[Fault]) -> (Arc<Faulty>, CommitService) {
+pub(super) fn faulty(world: &World, faults: &[Fault]) -> (Arc<Faulty>, CommitService) {
     let faulty = Arc::new(Faulty::new(Arc::new(world.store.clone()), faults.iter().copied()));
     (Arc::clone(&faulty), service_over(world, faulty))
 }
@@ -152,7 +152,7 @@ impl BeginWriteAt {
 }
 
 /// Polls a future `turns` times, then drops it.
-async fn stop_after<F: Future>(future: F, turns: usize) -> Option<F::Output> {
+pub(super) async fn stop_after<F: Future>(future: F, turns: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..turns {
         if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

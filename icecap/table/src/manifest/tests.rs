@@ -106,7 +106,7 @@ fn every_type_of_partition_value_comes_back_and_so_does_every_field() {
     let (schema, spec, values, nulls) = typed();
     let files = [full(values), file("bare", nulls).build().unwrap()];
     let mut encoder = encoder(&schema, &spec);
-    encoder.added(&files[0]).unwrap();
+    encoder.added(&files[0], None).unwrap();
     encoder.existing(&files[1], 5, 3, None).unwrap();
     encoder.deleted(&files[1], 2, Some(1)).unwrap();
     let (bytes, listed) = encoder.finish(HERE.to_owned()).unwrap();
@@ -146,7 +146,7 @@ fn bounds_of_partition_values_leave_nan_out() {
     let mut encoder = encoder(&schema, &spec);
     for value in [2.0, f64::NAN, -1.0] {
         encoder
-            .added(&file("f", Struct::from_iter([Some(Literal::double(value))])).build().unwrap())
+            .added(&file("f", Struct::from_iter([Some(Literal::double(value))])).build().unwrap(), None)
             .unwrap();
     }
     let summary = encoder.finish(HERE.to_owned()).unwrap().1.partitions.unwrap().remove(0);
@@ -171,7 +171,7 @@ async fn what_the_kernel_writes_is_read_and_what_is_written_the_kernel_reads() {
     let file = full(Struct::from_iter(columns.iter().map(|(_, _, value)| Some(value.clone()))));
 
     let mut ours = encoder(&schema, &spec);
-    ours.added(&file).unwrap();
+    ours.added(&file, None).unwrap();
     let (ours, _) = ours.finish(HERE.to_owned()).unwrap();
     let theirs = iceberg::spec::Manifest::parse_avro(&ours).unwrap();
     assert_eq!(theirs.entries()[0].data_file, file);
@@ -196,12 +196,13 @@ fn a_tuple_of_other_types_is_refused() {
         vec![None, Some(Literal::decimal(40_000))],
         vec![None],
     ] {
-        let error = encoder(&schema, &spec).added(&file("f", Struct::from_iter(values)).build().unwrap());
+        let error =
+            encoder(&schema, &spec).added(&file("f", Struct::from_iter(values)).build().unwrap(), None);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
     }
     let mut deletes = file("d", Struct::from_iter([None, None]));
     deletes.content(DataContentType::PositionDeletes);
-    assert!(encoder(&schema, &spec).added(&deletes.build().unwrap()).is_err());
+    assert!(encoder(&schema, &spec).added(&deletes.build().unwrap(), None).is_err());
 }
 
 #[test]
@@ -210,7 +211,7 @@ fn many_entries_make_several_blocks() {
     let mut encoder = encoder(&schema, &spec);
     for at in 0..5000 {
         let partition = Struct::from_iter([Some(Literal::int(at))]);
-        encoder.added(&file(&format!("f{at}"), partition).build().unwrap()).unwrap();
+        encoder.added(&file(&format!("f{at}"), partition).build().unwrap(), None).unwrap();
     }
     let (bytes, _) = encoder.finish(HERE.to_owned()).unwrap();
     assert!(Container::open(&bytes).unwrap().blocks().count() > 3);
@@ -222,7 +223,7 @@ fn many_entries_make_several_blocks() {
 fn small() -> Vec<u8> {
     let (schema, spec, values, _) = typed();
     let mut encoder = encoder(&schema, &spec);
-    encoder.added(&full(values)).unwrap();
+    encoder.added(&full(values), None).unwrap();
     encoder.finish(HERE.to_owned()).unwrap().0
 }
 

@@ -79,9 +79,10 @@ impl ManifestEncoder {
         })
     }
 
-    /// Adds a file that this snapshot adds; its sequence numbers are inherited.
-    pub(crate) fn added(&mut self, file: &DataFile) -> Result<()> {
-        self.entry(ManifestStatus::Added, self.snapshot_id, None, None, file)
+    /// Adds a file that this snapshot adds; its sequence numbers are inherited, but for the data sequence number
+    /// where one is given.
+    pub(crate) fn added(&mut self, file: &DataFile, sequence_number: Option<i64>) -> Result<()> {
+        self.entry(ManifestStatus::Added, self.snapshot_id, sequence_number, None, file)
     }
 
     /// Adds a file that an older snapshot added.

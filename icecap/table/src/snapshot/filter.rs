@@ -1,6 +1,9 @@
 //! Taking files out: manifests that hold a removed file are written again without it, the others carried.
+//!
+//! With a data file goes what deletes rows in it alone: a deletion vector that dangles breaks the specification, and
+//! a position delete file that dangles is read for nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::spec::{
@@ -10,6 +13,7 @@ use iceberg::spec::{
 
 use super::RemovedFile;
 use super::manifests::{LiveEntry, ManifestBuilder, ManifestReader};
+use super::scope::{is_deletion_vector, key_of, only_data_file};
 use crate::error::{Error, Result};
 use crate::staged_file::FileContent;
 
@@ -28,59 +32,99 @@ pub(super) struct Filtered {
     pub(super) rewritten: usize,
 }
 
-/// Takes `removed` out of the base's manifests.
+/// What is to be taken out of the base, and what must not be left in it.
+pub(super) struct Removal {
+    named: HashSet<RemovedFile>,
+    /// Data files that go, with the partition specs under which their delete files are found.
+    gone: HashMap<String, i32>,
+    /// Data files that get a deletion vector, with its partition spec: they may have no other.
+    vectors: HashMap<String, i32>,
+}
+
+impl Removal {
+    /// Of the named files; `added` may hold deletion vectors.
+    pub(super) fn new<'a>(removed: &[RemovedFile], added: impl Iterator<Item = (i32, &'a DataFile)>) -> Self {
+        let vectors = added
+            .filter(|(_, file)| is_deletion_vector(file))
+            .filter_map(|(spec_id, file)| Some((file.referenced_data_file()?, spec_id)))
+            .collect();
+        Self { named: removed.iter().cloned().collect(), gone: HashMap::new(), vectors }
+    }
+
+    fn names(&self, content: ManifestContentType) -> bool {
+        self.named
+            .iter()
+            .any(|file| (file.content == FileContent::Data) == (content == ManifestContentType::Data))
+    }
+
+    /// Whether a manifest may hold something that is concerned.
+    fn concerns(&self, manifest: &ManifestFile) -> bool {
+        let of_spec = |specs: &HashMap<String, i32>| {
+            specs.values().any(|spec_id| *spec_id == manifest.partition_spec_id)
+        };
+        self.names(manifest.content)
+            || (manifest.content == ManifestContentType::Deletes
+                && (of_spec(&self.gone) || of_spec(&self.vectors)))
+    }
+
+    /// Whether an entry goes.
+    ///
+    /// # Errors
+    /// `Conflict` when it stays and may not.
+    fn takes(&mut self, spec_id: i32, file: &DataFile) -> Result<bool> {
+        let named = self.named.remove(&key_of(file));
+        if file.content_type() == DataContentType::Data {
+            if named {
+                self.gone.insert(file.file_path().to_owned(), spec_id);
+            }
+            return Ok(named);
+        }
+        let Some(data_file) = only_data_file(file) else { return Ok(named) };
+        let takes = named || self.gone.contains_key(data_file.as_ref());
+        if !takes && is_deletion_vector(file) && self.vectors.contains_key(data_file.as_ref()) {
+            return Err(Error::conflict(
+                "a data file has a deletion vector already, which the new one does not replace",
+            )
+            .with("path", data_file.as_ref()));
+        }
+        Ok(takes)
+    }
+}
+
+/// Takes files out of the base's manifests, those of data files first.
 pub(super) async fn remove(
     reader: ManifestReader<'_>,
     metadata: &TableMetadata,
     builder: &mut ManifestBuilder<'_>,
     base: Vec<ManifestFile>,
-    removed: &[RemovedFile],
+    mut removal: Removal,
 ) -> Result<Filtered> {
-    if removed.is_empty() {
-        return Ok(Filtered { manifests: base, removed: Vec::new(), rewritten: 0 });
-    }
-    let mut wanted: HashSet<&RemovedFile> = removed.iter().collect();
-    let holds_data = removed.iter().any(|file| file.content == FileContent::Data);
-    let holds_deletes = removed.iter().any(|file| file.content != FileContent::Data);
-    let is_concerned = |manifest: &ManifestFile| match manifest.content {
-        ManifestContentType::Data => holds_data,
-        ManifestContentType::Deletes => holds_deletes,
-    };
-    let loaded: Vec<(ManifestFile, Option<Loaded>)> = stream::iter(base.into_iter().map(|manifest| async {
-        let entries = match is_concerned(&manifest) {
-            true => Some(reader.live_entries(&manifest).await?),
-            false => None,
-        };
-        Ok::<_, Error>((manifest, entries))
-    }))
-    .buffered(MANIFESTS_AT_ONCE)
-    .try_collect()
-    .await?;
-
     let mut filtered = Filtered { manifests: Vec::new(), removed: Vec::new(), rewritten: 0 };
-    for (manifest, entries) in loaded {
-        let Some((entries, header)) = entries else {
-            filtered.manifests.push(manifest);
-            continue;
-        };
-        // A manifest with nothing live told an older snapshot what that one removed.
-        if entries.is_empty() {
-            continue;
+    // Each at its place; what is left of it, if anything, takes the place.
+    let mut places: Vec<Option<ManifestFile>> = base.into_iter().map(Some).collect();
+    for content in [ManifestContentType::Data, ManifestContentType::Deletes] {
+        let concerned: Vec<(usize, ManifestFile)> = places
+            .iter()
+            .enumerate()
+            .filter_map(|(at, manifest)| Some((at, manifest.clone()?)))
+            .filter(|(_, manifest)| manifest.content == content && removal.concerns(manifest))
+            .collect();
+        let mut loaded = stream::iter(concerned)
+            .map(|(at, manifest)| async move {
+                let entries = reader.live_entries(&manifest).await?;
+                Ok::<_, Error>((at, manifest, entries))
+            })
+            .buffered(MANIFESTS_AT_ONCE);
+        while let Some((at, manifest, entries)) = loaded.try_next().await? {
+            places[at] = filter_one(metadata, builder, &mut removal, &mut filtered, manifest, entries)?;
+            // The rest holds nothing that is looked for.
+            if content == ManifestContentType::Data && !removal.names(content) {
+                break;
+            }
         }
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|entry| wanted.contains(&key(&entry.file)));
-        if gone.is_empty() {
-            filtered.manifests.push(manifest);
-            continue;
-        }
-        for entry in &gone {
-            wanted.remove(&key(&entry.file));
-            filtered.removed.push((manifest.partition_spec_id, entry.file.clone()));
-        }
-        filtered.rewritten += 1;
-        filtered.manifests.push(rewrite(metadata, builder, &manifest, header, kept, gone)?);
     }
-    match wanted.into_iter().next() {
+    filtered.manifests = places.into_iter().flatten().collect();
+    match removal.named.into_iter().min() {
         None => Ok(filtered),
         Some(missing) => {
             Err(Error::conflict("a file to remove is no longer in the table").with("path", &missing.path))
@@ -88,15 +132,30 @@ pub(super) async fn remove(
     }
 }
 
-/// How a removal names a live file.
-fn key(file: &DataFile) -> RemovedFile {
-    let content = match (file.content_type(), file.content_offset()) {
-        (DataContentType::Data, _) => FileContent::Data,
-        (_, Some(_)) => FileContent::DeletionVector,
-        (_, None) => FileContent::PositionDeletes,
-    };
-    let content_offset = file.content_offset().filter(|_| content == FileContent::DeletionVector);
-    RemovedFile { content, path: file.file_path().to_owned(), content_offset }
+/// What is left of one manifest.
+fn filter_one(
+    metadata: &TableMetadata,
+    builder: &mut ManifestBuilder<'_>,
+    removal: &mut Removal,
+    filtered: &mut Filtered,
+    manifest: ManifestFile,
+    (entries, header): Loaded,
+) -> Result<Option<ManifestFile>> {
+    // A manifest with nothing live told an older snapshot what that one removed.
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let (mut gone, mut kept) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let goes = removal.takes(manifest.partition_spec_id, &entry.file)?;
+        if goes { gone.push(entry) } else { kept.push(entry) }
+    }
+    if gone.is_empty() {
+        return Ok(Some(manifest));
+    }
+    filtered.removed.extend(gone.iter().map(|entry| (manifest.partition_spec_id, entry.file.clone())));
+    filtered.rewritten += 1;
+    rewrite(metadata, builder, &manifest, header, kept, gone).map(Some)
 }
 
 /// The manifest without `gone`: those become DELETED entries, the others EXISTING ones, each with the

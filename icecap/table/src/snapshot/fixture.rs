@@ -9,6 +9,7 @@ use iceberg::spec::{
 use uuid::Uuid;
 
 use super::{ProducedSnapshot, RemovedFile, SnapshotRequest, produce};
+use crate::deletes::{PositionSet, PuffinWriter};
 use crate::error::Result;
 use crate::id::WriteId;
 use crate::metadata::{NewTable, TableDocument};
@@ -110,6 +111,7 @@ impl TestTable {
             operation,
             added,
             removed: &[],
+            data_sequence_number: None,
             extra_summary: BTreeMap::new(),
             now_ms: START_MS,
             uuid: Uuid::from_u128(u128::from(self.writes) + 1),
@@ -151,15 +153,36 @@ pub(crate) fn removed(file: &StagedFile) -> RemovedFile {
     }
 }
 
-/// A deletion vector on `data`, as a stored Puffin file of one blob.
+/// A deletion vector on `data` of its first rows, as a stored Puffin file of one blob.
 pub(crate) async fn staged_vector(table: &TestTable, name: &str, data: &StagedFile, rows: u64) -> StagedFile {
     let path = format!("{}/data/{}-{name}.puffin", table.document.metadata().location(), table.write_id());
-    table.storage.put_new(&path, Bytes::from_static(&[0; 64])).await.unwrap();
+    let positions: PositionSet = (0..rows).collect();
+    let mut puffin = PuffinWriter::new();
+    let range = puffin.add_deletion_vector(&data.path, &positions);
+    let bytes = puffin.finish();
+    table.storage.put_new(&path, bytes.clone()).await.unwrap();
     let mut file = StagedFile::data(path, 0, data.partition.clone());
     file.content = FileContent::DeletionVector;
     file.record_count = rows;
-    file.file_size_bytes = 64;
+    file.file_size_bytes = bytes.len() as u64;
     file.referenced_data_file = Some(data.path.clone());
-    file.content_range = Some((4, 40));
+    file.content_range = Some(range);
+    file
+}
+
+/// Position deletes of the first rows of `data`, as a stored file that nobody reads.
+pub(crate) async fn staged_positions(
+    table: &TestTable,
+    name: &str,
+    data: &StagedFile,
+    rows: u64,
+) -> StagedFile {
+    let path = format!("{}/data/{}-{name}.parquet", table.document.metadata().location(), table.write_id());
+    table.storage.put_new(&path, Bytes::from_static(&[0; 50])).await.unwrap();
+    let mut file = StagedFile::data(path, 0, data.partition.clone());
+    file.content = FileContent::PositionDeletes;
+    file.record_count = rows;
+    file.file_size_bytes = 50;
+    file.referenced_data_file = Some(data.path.clone());
     file
 }

@@ -220,12 +220,14 @@ impl<'a> ManifestBuilder<'a> {
     }
 
     /// Manifests of added files, in their order: one, or several of about the same number of files, encoded at once,
-    /// when there are many. Snapshot id set; sequence numbers and row ids are inherited.
+    /// when there are many. Snapshot id set; row ids are inherited, and sequence numbers, but for the data sequence
+    /// number where one is given.
     pub(super) async fn added(
         &mut self,
         schema: &SchemaRef,
         spec_id: i32,
         content: ManifestOrder,
+        sequence_number: Option<i64>,
         mut files: Vec<DataFile>,
     ) -> Result<Vec<ManifestFile>> {
         let spec = self
@@ -235,7 +237,9 @@ impl<'a> ManifestBuilder<'a> {
         let count = (files.len() / FILES_PER_MANIFEST).clamp(1, MANIFESTS_AT_ONCE);
         if count == 1 {
             let spec = PartitionSpec::clone(spec);
-            let fill = |encoder: &mut ManifestEncoder| files.iter().try_for_each(|file| encoder.added(file));
+            let fill = |encoder: &mut ManifestEncoder| {
+                files.iter().try_for_each(|file| encoder.added(file, sequence_number))
+            };
             return Ok(vec![self.write(schema, &spec, content.into(), fill)?]);
         }
         let of_each = files.len().div_ceil(count);
@@ -249,7 +253,7 @@ impl<'a> ManifestBuilder<'a> {
         let encoded = at_once(parts, move |(location, files): (String, Vec<DataFile>)| {
             let mut encoder =
                 ManifestEncoder::new(version, content.into(), snapshot_id, &schema, &spec, uuid)?;
-            files.iter().try_for_each(|file| encoder.added(file))?;
+            files.iter().try_for_each(|file| encoder.added(file, sequence_number))?;
             encoder.finish(location)
         });
         let mut manifests = Vec::with_capacity(count);

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::filter::own_row_id;
 use super::manifests::{LiveEntry, ManifestBuilder, ManifestReader, entries_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::ManifestEncoder;
+use crate::manifest::{ManifestEncoder, UNASSIGNED};
 use crate::properties::CommitSettings;
 
 /// Bins that are merged at once; each is about the target size.
@@ -297,7 +297,7 @@ impl Job {
                     ManifestStatus::Deleted => encoder.deleted(file, number, file_number)?,
                     ManifestStatus::Added if is_this => {
                         all_have_ids &= file.first_row_id().is_some();
-                        encoder.added(file)?;
+                        encoder.added(file, Some(number).filter(|number| *number != UNASSIGNED))?;
                     }
                     ManifestStatus::Added | ManifestStatus::Existing => {
                         all_have_ids &= file.first_row_id().is_some();

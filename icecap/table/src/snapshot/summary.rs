@@ -127,6 +127,11 @@ impl Changes {
         self.partitions.insert((spec_id, file.partition().clone()));
     }
 
+    /// Whether more records come in than go.
+    pub(super) fn adds_records(&self) -> bool {
+        self.added.records > self.removed.records
+    }
+
     /// The summary's entries, after a state with the totals `before`.
     pub(super) fn properties(&self, Totals(before): Totals) -> Result<HashMap<String, String>> {
         let mut properties = HashMap::new();

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use iceberg::spec::{Literal, ManifestStatus, Struct};
 
-use super::fixture::{START_MS, TestTable, new_table, removed, staged_vector};
+use super::fixture::{START_MS, TestTable, new_table, removed, staged_positions, staged_vector};
 use super::*;
 use crate::error::ErrorKind;
 
@@ -357,4 +357,111 @@ fn staged_files_lie_where_their_write_may_put_them() {
     let moved = table(&[("write.data.path", "file:///elsewhere/")]);
     check(&moved, format!("file:///elsewhere/{write}-0.parquet")).unwrap();
     check(&moved, format!("file:///w/t/data/{write}-0.parquet")).unwrap_err();
+}
+
+#[tokio::test]
+async fn a_data_file_that_goes_takes_along_what_deletes_rows_in_it_alone() {
+    for version in VERSIONS {
+        let mut table = TestTable::create(version, &[]).await;
+        let data = [table.staged("a", Some("x"), 0, 10).await, table.staged("b", Some("x"), 10, 5).await];
+        table.append(&data).await;
+        let deletes = match version {
+            FormatVersion::V3 => [
+                staged_vector(&table, "da", &data[0], 2).await,
+                staged_vector(&table, "db", &data[1], 3).await,
+            ],
+            _ => [
+                staged_positions(&table, "da", &data[0], 2).await,
+                staged_positions(&table, "db", &data[1], 3).await,
+            ],
+        };
+        table.overwrite(&deletes, &[]).await.unwrap();
+        let new = [table.staged("c", Some("x"), 2, 8).await];
+        let snapshot = table.overwrite(&new, &[removed(&data[0])]).await.unwrap().snapshot;
+        let said = summary(&snapshot);
+        assert_eq!((said["total-delete-files"], said["total-position-deletes"]), ("1", "3"));
+        assert_eq!((said["removed-delete-files"], said["removed-position-deletes"]), ("1", "2"));
+        let of_kind =
+            if version == FormatVersion::V3 { "removed-dvs" } else { "removed-position-delete-files" };
+        assert_eq!(said[of_kind], "1");
+        let files = live(&table).await;
+        assert!(!files.contains_key(&deletes[0].path) && files.contains_key(&deletes[1].path));
+        assert_sound(&table).await;
+        // Named too, which is as good.
+        table.overwrite(&[], &[removed(&data[1]), removed(&deletes[1])]).await.unwrap();
+        assert_eq!(live(&table).await.len(), 1);
+        assert_sound(&table).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_vector_on_one_data_file_is_refused() {
+    let mut table = TestTable::create(FormatVersion::V3, &[]).await;
+    let data = [table.staged("a", Some("x"), 0, 10).await];
+    table.append(&data).await;
+    let one = staged_vector(&table, "v1", &data[0], 2).await;
+    table.overwrite(std::slice::from_ref(&one), &[]).await.unwrap();
+    let two = staged_vector(&table, "v2", &data[0], 3).await;
+    let error = table.overwrite(std::slice::from_ref(&two), &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let three = staged_vector(&table, "v3", &data[0], 4).await;
+    let error = table.overwrite(&[two.clone(), three], &[removed(&one)]).await.unwrap_err();
+    assert!(error.to_string().contains("two deletion vectors"), "{error}");
+    table.overwrite(&[two], &[removed(&one)]).await.unwrap();
+    assert_sound(&table).await;
+}
+
+#[tokio::test]
+async fn a_rewrite_keeps_the_sequence_number_that_it_is_given_and_adds_no_rows() {
+    for version in VERSIONS {
+        // Merged at once, so that the number has to survive that too.
+        let mut table = TestTable::create(version, &[("commit.manifest.min-count-to-merge", "2")]).await;
+        let data = [table.staged("a", Some("x"), 0, 10).await, table.staged("b", Some("x"), 10, 5).await];
+        table.append(&data).await;
+        let other = [table.staged("o", Some("y"), 20, 5).await];
+        table.append(&other).await;
+        let joined = [table.staged("c", Some("x"), 0, 15).await];
+        let gone = [removed(&data[0]), removed(&data[1])];
+        let request = SnapshotRequest {
+            removed: &gone,
+            data_sequence_number: Some(1),
+            ..table.request(Operation::Replace, &joined)
+        };
+        let produced = produce(&table.storage, request).await.unwrap();
+        assert_eq!(produced.snapshot.sequence_number(), 3);
+        table.commit(produced).await;
+        let files = live(&table).await;
+        let entry = &files[&joined[0].path];
+        assert_eq!((entry.sequence_number, entry.file_sequence_number), (1, Some(3)), "{version}");
+        assert_eq!(summary(table.document.metadata().current_snapshot().unwrap())["total-records"], "20");
+        assert_sound(&table).await;
+        // And again by a later merge.
+        let more = [table.staged("d", Some("x"), 30, 1).await];
+        table.append(&more).await;
+        assert_eq!(live(&table).await[&joined[0].path].sequence_number, 1);
+        assert_sound(&table).await;
+        let many = [table.staged("e", Some("x"), 0, 16).await];
+        let gone = [removed(&joined[0])];
+        let request = SnapshotRequest { removed: &gone, ..table.request(Operation::Replace, &many) };
+        let error = prepare(&table.storage, request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+}
+
+#[test]
+fn operations_are_named_as_java_names_them() {
+    let data = StagedFile::data("a", 0, vec![]);
+    let deletes = StagedFile { content: FileContent::PositionDeletes, ..data.clone() };
+    let gone = [RemovedFile::data("b")];
+    for (added, removed, expected) in [
+        (vec![data.clone()], &[][..], Operation::Append),
+        (vec![deletes.clone()], &[], Operation::Delete),
+        (vec![], &gone, Operation::Delete),
+        (vec![], &[], Operation::Delete),
+        (vec![deletes.clone()], &gone, Operation::Delete),
+        (vec![data.clone(), deletes], &[], Operation::Overwrite),
+        (vec![data], &gone, Operation::Overwrite),
+    ] {
+        assert_eq!(operation_of(&added, removed), expected);
+    }
 }

@@ -1,11 +1,13 @@
 use bytes::Bytes;
-use iceberg::spec::{FormatVersion, Operation};
+use iceberg::spec::{FormatVersion, ManifestContentType, Operation};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::*;
-use crate::snapshot::fixture::{TestTable, staged_vector};
-use crate::snapshot::prepare;
+use crate::manifest::ManifestEncoder;
+use crate::snapshot::fixture::{TestTable, removed, staged_vector};
+use crate::snapshot::{SnapshotRequest, data_file, prepare};
+use crate::staged_file::StagedFile;
 
 /// A table of two snapshots and three files.
 async fn table(version: FormatVersion) -> TestTable {
@@ -80,6 +82,27 @@ async fn lost_and_cut_files_are_found() {
     assert!(said.contains(&format!("{} has size Some(3)", data[1])), "{said}");
 }
 
+/// Commits a manifest of two delete files in the place of the one that holds the first alone: our own producer does
+/// not put two deletion vectors on one data file.
+async fn plant_two_vectors(table: &mut TestTable, vectors: &[StagedFile; 2]) {
+    let request = SnapshotRequest { added: &vectors[..1], ..table.request(Operation::Delete, &[]) };
+    let mut prepared = prepare(&table.storage, request).await.unwrap();
+    let metadata = table.document.metadata();
+    let (schema, spec) = (metadata.current_schema(), metadata.default_partition_spec());
+    let id = prepared.snapshot.snapshot_id();
+    let content = ManifestContentType::Deletes;
+    let mut encoder =
+        ManifestEncoder::new(FormatVersion::V3, content, id, schema, spec, Uuid::from_u128(98)).unwrap();
+    for vector in vectors {
+        encoder.added(&data_file(vector, schema, metadata).unwrap(), None).unwrap();
+    }
+    let location = prepared.objects[0].0.clone();
+    prepared.objects[0].1 = encoder.finish(location).unwrap().0.into();
+    table.storage.put_all_new(prepared.objects).await.unwrap();
+    let (snapshot, updates) = (prepared.snapshot, prepared.updates);
+    table.commit(crate::snapshot::ProducedSnapshot { snapshot, updates, written: Vec::new() }).await;
+}
+
 #[tokio::test]
 async fn a_path_that_is_live_twice_and_a_dangling_vector_are_found() {
     let mut table = table(FormatVersion::V3).await;
@@ -94,8 +117,8 @@ async fn a_path_that_is_live_twice_and_a_dangling_vector_are_found() {
     let said = check_table(&table.storage, &table.location).await.join("\n");
     assert!(said.contains("-a.parquet is live 2 times"), "{said}");
     file.path = "file:///gone.parquet".into();
-    let vector = [staged_vector(&table, "v", &file, 1).await, staged_vector(&table, "w", &file, 1).await];
-    table.overwrite(&vector, &[]).await.unwrap();
+    let vectors = [staged_vector(&table, "v", &file, 1).await, staged_vector(&table, "w", &file, 1).await];
+    plant_two_vectors(&mut table, &vectors).await;
     let said = check_table(&table.storage, &table.location).await.join("\n");
     assert!(said.contains("dangles on file:///gone.parquet"), "{said}");
     assert!(said.contains("file:///gone.parquet has 2 deletion vectors"), "{said}");
@@ -122,6 +145,37 @@ async fn a_manifest_that_is_not_what_its_list_says_is_found() {
     let said = check_table(&table.storage, &table.location).await.join("\n");
     assert!(said.contains("Added counts (files, rows) are (2, 4), the list says (1, 1)"), "{said}");
     assert!(said.contains("-m0.avro has size"), "{said}");
+}
+
+#[tokio::test]
+async fn deletion_vectors_that_are_not_what_their_entries_say_are_found() {
+    let mut table = TestTable::create(FormatVersion::V3, &[]).await;
+    let data = [table.staged("a", Some("x"), 0, 10).await, table.staged("b", Some("y"), 10, 5).await];
+    table.append(&data).await;
+    let good = staged_vector(&table, "good", &data[0], 4).await;
+    table.overwrite(std::slice::from_ref(&good), &[]).await.unwrap();
+    assert_eq!(check_table(&table.storage, &table.location).await, [] as [&str; 0]);
+    let mut last = good;
+    for (edit, expected) in [
+        (
+            (|file: &mut StagedFile| file.record_count = 3) as fn(&mut StagedFile),
+            "cannot be read: deletion vector",
+        ),
+        (|file| file.content_range = Some((5, 30)), "cannot be read"),
+        (|file| file.partition = vec![Some(b"y".to_vec())], "is of another partition"),
+    ] {
+        let mut bad = staged_vector(&table, "bad", &data[0], 4).await;
+        edit(&mut bad);
+        table.overwrite(std::slice::from_ref(&bad), &[removed(&last)]).await.unwrap();
+        last = bad;
+        let said = check_table(&table.storage, &table.location).await.join("\n");
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    // More rows than the file has.
+    let long = staged_vector(&table, "long", &data[1], 6).await;
+    table.overwrite(&[long], &[]).await.unwrap();
+    let said = check_table(&table.storage, &table.location).await.join("\n");
+    assert!(said.contains("deletes row 5 of 5"), "{said}");
 }
 
 /// What was looked at is not looked at again, but for what readers see now; what was not, always is.

@@ -68,7 +68,7 @@ async fn a_big_commit_writes_several_manifests_that_say_what_one_says() {
         let spec = PartitionSpec::clone(metadata.default_partition_spec());
         let serial = builder
             .write(metadata.current_schema(), &spec, ManifestContentType::Data, |encoder| {
-                converted.iter().try_for_each(|file| encoder.added(file))
+                converted.iter().try_for_each(|file| encoder.added(file, None))
             })
             .unwrap();
         let mut serial = [serial];
