@@ -103,6 +103,33 @@ class Engine:
             rows = session.sql(statement).collect()
         return {"rows": [[None if v is None else str(v) for v in row] for row in rows]}
 
+    def delete_equal(self, catalog, warehouse, table, columns, rows):
+        """Adds a file of equality deletes, which Spark itself never writes, by Iceberg's own library."""
+        session = self.of_catalog(catalog, warehouse)
+        jvm, gateway = session._jvm, session.sparkContext._gateway
+        iceberg = jvm.org.apache.iceberg
+        target = iceberg.spark.Spark3Util.loadIcebergTable(session._jsparkSession, f"icecap.{table}")
+        names = jvm.java.util.ArrayList()
+        for column in columns:
+            names.add(column)
+        schema = target.schema().select(names)
+        ids = gateway.new_array(jvm.int, len(columns))
+        for at, column in enumerate(columns):
+            ids[at] = target.schema().findField(column).fieldId()
+        factory = iceberg.data.GenericAppenderFactory(target.schema(), target.spec(), ids, schema, None)
+        self.count += 1
+        output = target.io().newOutputFile(f"{target.location()}/data/equal-{os.getpid()}-{self.count}.parquet")
+        encrypted = iceberg.encryption.EncryptedFiles.plainAsEncryptedOutput(output)
+        writer = factory.newEqDeleteWriter(encrypted, iceberg.FileFormat.PARQUET, None)
+        for row in rows:
+            record = iceberg.data.GenericRecord.create(schema)
+            for column, value in zip(columns, row):
+                record.setField(column, value)
+            writer.write(record)
+        writer.close()
+        target.newRowDelta().addDeletes(writer.toDeleteFile()).commit()
+        return {}
+
     def of_catalog(self, catalog, warehouse):
         """A session whose catalog `icecap` is the file: Iceberg's JDBC catalog stores its name in each row."""
         if catalog not in self.sessions:

@@ -13,6 +13,7 @@ mod insert;
 mod progress;
 mod query;
 mod resolve;
+mod row_level;
 mod session;
 mod settings;
 mod show;

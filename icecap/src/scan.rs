@@ -2,17 +2,22 @@
 //!
 //! A scan is planned once ([`IcebergTable`] asks the kernel which files a filter leaves) and then travels as
 //! [`IcecapScanExec`]: file slices, columns, predicate. Where it runs, columns are found in each file by
-//! field id, row groups and pages are pruned, and slices are shared between partitions.
+//! field id, row groups and pages are pruned, deleted rows are left out, and slices are shared between partitions.
 //!
 //! What a table is, and which files a snapshot has, is not decided here but in `icecap_table`.
 
 mod adapter;
+mod columns;
+mod deletes;
 mod exec;
+mod guard;
+mod hidden;
 mod identify;
 mod late;
 mod log;
 mod message;
 pub(crate) mod parquet;
+mod partition;
 mod predicate;
 pub(crate) mod reader;
 mod reshape;
@@ -20,17 +25,24 @@ mod split;
 mod statistics;
 mod table;
 mod value;
+mod wire;
 
-pub use exec::{FILE_COLUMN, IcecapScanExec, POS_COLUMN, full_schema};
+pub use deletes::deleted_positions;
+pub use exec::{IcecapScanExec, full_schema};
+pub(crate) use guard::guarded;
+pub use hidden::{
+    FILE_COLUMN, LAST_UPDATED_COLUMN, LAST_UPDATED_FIELD, PARTITION_COLUMN, POS_COLUMN, ROW_ID_COLUMN,
+    ROW_ID_FIELD, SPEC_ID_COLUMN,
+};
 pub use log::{PlannedScan, ScanLog};
-pub(crate) use message::ScanMessage;
-pub use message::{DataFile, FileSlice, ScanInput};
-pub use predicate::predicate_of;
+pub use message::{DataFile, DeleteSource, FileSlice, ScanInput};
+pub use predicate::{exact_predicate, predicate_of};
 pub(crate) use split::{deal, slices};
 pub use table::IcebergTable;
 #[cfg(test)]
 pub(crate) use table::tests::target as test_target;
 pub(crate) use value::{scalar_of_bound, scalar_or_null};
+pub(crate) use wire::ScanMessage;
 
 #[cfg(test)]
 mod tests;

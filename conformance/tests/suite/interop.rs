@@ -100,18 +100,3 @@ fn a_table_that_pyiceberg_made_in_the_catalog_file_is_read_and_appended_to() {
         |_| None,
     );
 }
-
-#[test]
-fn a_table_with_deletes_is_refused_and_not_misread() {
-    let warehouse = Warehouse::new().unwrap();
-    warehouse.run(&["SHOW TABLES"]).unwrap().success().unwrap();
-    let statements = [
-        "CREATE TABLE icecap.default.deleted (id bigint) USING iceberg \
-         TBLPROPERTIES ('format-version'='2', 'write.delete.mode'='merge-on-read')",
-        "INSERT INTO icecap.default.deleted SELECT /*+ COALESCE(1) */ id FROM range(10)",
-        "DELETE FROM icecap.default.deleted WHERE id = 3",
-    ];
-    let request = json!({"op": "sql", "catalog": warehouse.catalog(), "warehouse": warehouse.path(), "statements": statements});
-    reader(Foreign::Spark).call(&request).unwrap();
-    warehouse.run(&["SELECT * FROM deleted"]).unwrap().fails_with("unsupported", "delete").unwrap();
-}

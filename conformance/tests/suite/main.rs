@@ -10,6 +10,7 @@
 mod compare;
 mod concurrency;
 mod crash;
+mod deletes;
 mod explain;
 mod figures;
 mod harness;

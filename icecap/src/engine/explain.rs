@@ -45,8 +45,16 @@ impl Lines {
 }
 
 impl Run {
-    /// Runs `EXPLAIN` or `EXPLAIN ANALYZE`.
-    pub(super) async fn explain(&self, analyze: bool, statement: &Statement) -> Result<StatementResult> {
+    /// Runs `EXPLAIN`, `EXPLAIN ANALYZE` or `EXPLAIN (DRY RUN)`.
+    pub(super) async fn explain(
+        &self,
+        analyze: bool,
+        dry_run: bool,
+        statement: &Statement,
+    ) -> Result<StatementResult> {
+        if dry_run {
+            return Err(Error::unsupported("EXPLAIN (DRY RUN) is not supported yet"));
+        }
         match (statement, analyze) {
             (Statement::Query(query), false) => self.limited(self.explain_query(query)).await,
             (Statement::Query(query), true) => self.limited(self.analyze_query(query)).await,
@@ -198,6 +206,19 @@ fn add_scan(lines: &mut Lines, scan: &PlannedScan, is_read: bool) {
             scan.pruned_by_metrics
         ),
     );
+    let deletes = [
+        (scan.deletion_vectors, "deletion vector"),
+        (scan.position_delete_files, "position delete file"),
+        (scan.equality_delete_files, "equality delete file"),
+    ];
+    let deletes: Vec<String> = deletes
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    if !deletes.is_empty() {
+        lines.below("deletes", deletes.join(", "));
+    }
     lines.below("rows", format!("at most {}", scan.rows));
     lines.below("bytes", format!("at most {}", size(scan.bytes)));
     if !is_read && scan.files > 0 {

@@ -35,11 +35,18 @@ fn field_id_of(name: &str) -> Option<i32> {
 pub(super) struct FieldIdAdapters {
     table: Arc<Schema>,
     mapping: Option<Arc<NameMapping>>,
+    complete: bool,
 }
 
 impl FieldIdAdapters {
     pub(super) fn new(table: Arc<Schema>, mapping: Option<Arc<NameMapping>>) -> Self {
-        Self { table, mapping }
+        Self { table, mapping, complete: false }
+    }
+
+    /// The same where each column must be stored in each file, when `complete`.
+    pub(super) fn complete(mut self, complete: bool) -> Self {
+        self.complete = complete;
+        self
     }
 }
 
@@ -55,6 +62,7 @@ impl PhysicalExprAdapterFactory for FieldIdAdapters {
         Ok(Arc::new(FieldIdAdapter {
             table: Arc::clone(&self.table),
             file: Arc::new(ArrowSchema::new(fields)),
+            complete: self.complete,
         }))
     }
 }
@@ -67,6 +75,7 @@ fn external(error: Error) -> DataFusionError {
 struct FieldIdAdapter {
     table: Arc<Schema>,
     file: SchemaRef,
+    complete: bool,
 }
 
 impl PhysicalExprAdapter for FieldIdAdapter {
@@ -90,6 +99,9 @@ impl FieldIdAdapter {
             return Err(Error::bug(format!("no field of id {id} in the scanned schema")));
         };
         let Some(at) = self.file.fields().iter().position(|stored| field_id(stored) == Some(id)) else {
+            if self.complete {
+                return Err(Error::corrupt(format!("column {:?} is missing from the file", field.name)));
+            }
             return Ok(lit(default_of(field, &field.name)?));
         };
         let stored = self.file.field(at);

@@ -6,7 +6,7 @@
 use std::fmt::{self, Formatter};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
+use datafusion::arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result as DfResult, Statistics};
@@ -26,27 +26,25 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
+use super::hidden::HiddenColumn;
 use super::late;
-use super::message::{FileSlice, ScanInput};
+use super::message::{DataFile, ScanInput};
 use super::parquet::ParquetScan;
 use super::split::deal;
 use crate::arrow_schema::arrow_schema;
 use crate::plan::error::to_datafusion;
 
-/// The hidden column that names a row's data file.
-pub const FILE_COLUMN: &str = "_file";
-/// The hidden column that counts a row's place in its data file, from 0.
-pub const POS_COLUMN: &str = "_pos";
-
-/// The columns that a scan can give: the table's, then `_file` and `_pos`.
+/// The columns that a scan can give: the table's, then the hidden ones in the order of
+/// [`HIDDEN_COLUMNS`](crate::sql::HIDDEN_COLUMNS).
 ///
 /// # Errors
 /// `Unsupported` for a type without an Arrow counterpart.
 pub fn full_schema(input: &ScanInput) -> Result<SchemaRef> {
     let table = arrow_schema(&input.schema)?;
     let mut fields: Vec<_> = table.fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(FILE_COLUMN, DataType::Utf8, false)));
-    fields.push(Arc::new(Field::new(POS_COLUMN, DataType::Int64, false)));
+    for hidden in HiddenColumn::ALL {
+        fields.push(Arc::new(hidden.field(&input.partition_type)?));
+    }
     Ok(Arc::new(ArrowSchema::new(fields)))
 }
 
@@ -182,13 +180,7 @@ impl IcecapScanExec {
     pub fn part(&self, part: usize, parts: usize) -> Result<Self> {
         let own = deal(&self.input.slices, &self.input.files, parts).into_iter().nth(part);
         let own = own.ok_or_else(|| Error::bug("a part of a scan that is not there"))?;
-        let mut files: Vec<usize> = own.iter().map(|slice| slice.file).collect();
-        files.sort_unstable();
-        files.dedup();
-        let place = |file: usize| files.binary_search(&file).unwrap_or_default();
-        let slices = own.iter().map(|slice| FileSlice { file: place(slice.file), ..slice.clone() }).collect();
-        let files = files.iter().filter_map(|file| self.input.files.get(*file).cloned()).collect();
-        let input = ScanInput { files, slices, ..self.input.as_ref().clone() };
+        let input = self.input.part(own);
         Self::build(
             Arc::new(input),
             self.storage.clone(),
@@ -260,6 +252,9 @@ impl DisplayAs for IcecapScanExec {
                     self.bytes(),
                     names.join(", ")
                 )?;
+                if self.input.files.iter().any(DataFile::has_deletes) {
+                    write!(f, ", deletes={}", self.input.deletes.len())?;
+                }
                 if let Some(predicate) = &self.predicate {
                     write!(f, ", predicate={predicate}")?;
                 }

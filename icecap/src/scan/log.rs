@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use icecap_table::scan::ScanPlan;
+use icecap_table::scan::{DeleteKind, ScanPlan};
 
 /// One planned scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +27,12 @@ pub struct PlannedScan {
     pub pruned_by_partition: u64,
     /// Files excluded by bounds and counts.
     pub pruned_by_metrics: u64,
+    /// Deletion vectors of the files to read.
+    pub deletion_vectors: u64,
+    /// Position delete files of the files to read.
+    pub position_delete_files: u64,
+    /// Equality delete files of the files to read.
+    pub equality_delete_files: u64,
     /// Rows of the files to read.
     pub rows: u64,
     /// Bytes of the files to read.
@@ -35,6 +41,8 @@ pub struct PlannedScan {
 
 impl PlannedScan {
     pub(super) fn of(table: String, snapshot: i64, filter: Option<String>, plan: &ScanPlan) -> Self {
+        let count =
+            |is: fn(&DeleteKind) -> bool| plan.deletes.iter().filter(|file| is(&file.kind)).count() as u64;
         Self {
             table,
             snapshot: Some(snapshot),
@@ -46,6 +54,9 @@ impl PlannedScan {
             pruned_by_manifest: plan.files_pruned_by_manifest,
             pruned_by_partition: plan.files_pruned_by_partition,
             pruned_by_metrics: plan.files_pruned_by_metrics,
+            deletion_vectors: count(|kind| *kind == DeleteKind::DeletionVector),
+            position_delete_files: count(|kind| *kind == DeleteKind::PositionDeletes),
+            equality_delete_files: count(|kind| matches!(kind, DeleteKind::EqualityDeletes { .. })),
             rows: plan.rows,
             bytes: plan.bytes,
         }

@@ -1,16 +1,19 @@
-//! What a scan reads, as it travels in a task: files, slices of them, columns.
-//!
-//! The encoding is part of the task's versioned bytes ([`crate::plan::task`]); it has no version of its own.
+//! What a scan reads: files, slices of them, what is deleted of them, columns. It travels in a task (see [`super::wire`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::arrow::array::{Array, StructArray};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use icecap_table::iceberg::spec::{NameMapping, Schema, Type};
+use icecap_table::deletes::PositionSet;
+use icecap_table::iceberg::spec::{NameMapping, NestedFieldRef, Schema, StructType, Type};
+use icecap_table::scan::{DeleteFile, DeleteKind};
 use icecap_table::{Error, Result};
-use prost::Message;
 
-use super::value::{scalar_of_bytes, scalar_or_null, single_value};
+use super::hidden::{is_lineage, lineage_field};
+use crate::arrow_schema::arrow_type;
+use crate::plan::error::from_datafusion;
 
 /// A data file that a scan reads.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -29,6 +32,52 @@ pub struct DataFile {
     pub first_row_id: Option<i64>,
     /// The columns that have one value in the whole file, because its spec partitions by their identity.
     pub constants: BTreeMap<i32, ScalarValue>,
+    /// Its partition tuple in the fields of [`ScanInput::partition_type`]; empty where nobody asks for it.
+    pub partition: Vec<ScalarValue>,
+    /// The delete files that apply to it, as indices into [`ScanInput::deletes`].
+    pub deletes: Vec<usize>,
+    /// Positions that are gone beside those of the delete files.
+    pub extra_deletes: Option<Arc<PositionSet>>,
+}
+
+impl DataFile {
+    /// Whether rows of it may be deleted.
+    pub fn has_deletes(&self) -> bool {
+        !self.deletes.is_empty() || self.extra_deletes.is_some()
+    }
+}
+
+/// A delete file that a scan reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeleteSource {
+    /// How it tells which rows it deletes.
+    pub kind: DeleteKind,
+    /// Its location, byte for byte as the manifest has it.
+    pub path: String,
+    /// Its length.
+    pub file_size_bytes: u64,
+    /// Its rows, or the positions of a deletion vector.
+    pub record_count: u64,
+    /// Where a deletion vector's blob begins, and its length in bytes.
+    pub content_range: Option<(i64, i64)>,
+}
+
+impl DeleteSource {
+    /// What a scan has to know of a planned delete file.
+    pub fn of(file: &DeleteFile) -> Self {
+        Self {
+            kind: file.kind.clone(),
+            path: file.path.clone(),
+            file_size_bytes: file.file_size_bytes,
+            record_count: file.record_count,
+            content_range: file.content_range,
+        }
+    }
+
+    /// Whether it deletes by values.
+    pub fn is_equality(&self) -> bool {
+        matches!(self.kind, DeleteKind::EqualityDeletes { .. })
+    }
 }
 
 /// A part of a data file: the row groups that begin in `start..end`.
@@ -64,177 +113,117 @@ pub struct ScanInput {
     pub files: Vec<DataFile>,
     /// The parts of them to read.
     pub slices: Vec<FileSlice>,
+    /// The delete files that apply to the files.
+    pub deletes: Vec<DeleteSource>,
+    /// The type of `_partition`: the fields of all partition specs.
+    pub partition_type: Arc<StructType>,
+    /// Columns that equality deletes look at and that the schema no longer has.
+    pub dropped: Vec<NestedFieldRef>,
+    /// Whether a file without one of the columns is broken, as delete files are. It does not travel.
+    pub every_column_is_stored: bool,
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct FileMessage {
-    #[prost(string, tag = "1")]
-    path: String,
-    #[prost(uint64, tag = "2")]
-    file_size_bytes: u64,
-    #[prost(uint64, tag = "3")]
-    record_count: u64,
-    #[prost(int32, tag = "4")]
-    spec_id: i32,
-    #[prost(int64, tag = "5")]
-    data_sequence_number: i64,
-    #[prost(int64, optional, tag = "6")]
-    first_row_id: Option<i64>,
-    #[prost(message, repeated, tag = "7")]
-    constants: Vec<ConstantMessage>,
-    /// Delete files; none are produced yet, and a reader refuses them rather than skip them.
-    #[prost(bytes = "vec", repeated, tag = "8")]
-    deletes: Vec<Vec<u8>>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ConstantMessage {
-    #[prost(int32, tag = "1")]
-    field_id: i32,
-    #[prost(bytes = "vec", optional, tag = "2")]
-    value: Option<Vec<u8>>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct SliceMessage {
-    #[prost(uint32, tag = "1")]
-    file: u32,
-    #[prost(uint64, tag = "2")]
-    start: u64,
-    #[prost(uint64, optional, tag = "3")]
-    end: Option<u64>,
-}
-
-/// A whole scan node.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ScanMessage {
-    #[prost(string, tag = "1")]
-    table: String,
-    #[prost(string, tag = "2")]
-    schema: String,
-    #[prost(string, optional, tag = "3")]
-    name_mapping: Option<String>,
-    #[prost(message, repeated, tag = "4")]
-    files: Vec<FileMessage>,
-    #[prost(message, repeated, tag = "5")]
-    slices: Vec<SliceMessage>,
-    #[prost(uint32, repeated, tag = "6")]
-    pub(crate) columns: Vec<u32>,
-    /// DataFusion's own encoding of the predicate, over all of the table's columns.
-    #[prost(bytes = "vec", optional, tag = "7")]
-    pub(crate) predicate: Option<Vec<u8>>,
-    #[prost(uint64, optional, tag = "8")]
-    pub(crate) limit: Option<u64>,
-    #[prost(uint32, tag = "9")]
-    pub(crate) partitions: u32,
-    /// Whether the predicate chooses rows before the other columns are decoded.
-    #[prost(bool, tag = "10")]
-    pub(crate) late: bool,
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| Error::bug("a schema cannot be written as JSON").with_source(error))
-}
-
-fn broken(what: &str) -> Error {
-    Error::corrupt(format!("a scan in a task is broken: {what}"))
-}
-
-impl ScanMessage {
-    /// The message of an input; columns, predicate, limit and partitions are the caller's to fill in.
-    ///
-    /// # Errors
-    /// `Bug` when a schema cannot be encoded.
-    pub(crate) fn of(input: &ScanInput) -> Result<Self> {
-        Ok(Self {
-            table: input.table.clone(),
-            schema: json(input.schema.as_ref())?,
-            name_mapping: input.name_mapping.as_deref().map(json).transpose()?,
-            files: input.files.iter().map(file_message).collect(),
-            slices: input
-                .slices
-                .iter()
-                .map(|slice| {
-                    let file =
-                        u32::try_from(slice.file).map_err(|_| Error::bug("too many files in one scan"))?;
-                    Ok(SliceMessage { file, start: slice.start, end: slice.end })
-                })
-                .collect::<Result<_>>()?,
-            ..Self::default()
-        })
+impl ScanInput {
+    /// A scan of no file.
+    pub fn new(table: String, schema: Arc<Schema>) -> Self {
+        Self {
+            table,
+            schema,
+            name_mapping: None,
+            files: Vec::new(),
+            slices: Vec::new(),
+            deletes: Vec::new(),
+            partition_type: Arc::default(),
+            dropped: Vec::new(),
+            every_column_is_stored: false,
+        }
     }
 
-    /// The input that the message holds.
+    /// The column of a field id: the schema's, a dropped one, or one that stores row lineage.
     ///
     /// # Errors
-    /// `Corrupt` when it is broken; `Unsupported` when it names delete files.
-    pub(crate) fn input(&self) -> Result<ScanInput> {
-        let schema: Schema =
-            serde_json::from_str(&self.schema).map_err(|error| broken("its schema").with_source(error))?;
-        let name_mapping = match &self.name_mapping {
-            Some(text) => {
-                let parsed: NameMapping = serde_json::from_str(text)
-                    .map_err(|error| broken("its name mapping").with_source(error))?;
-                Some(Arc::new(parsed))
-            }
-            None => None,
-        };
-        let files = self.files.iter().map(|file| data_file(file, &schema)).collect::<Result<Vec<_>>>()?;
-        let slices = self
-            .slices
-            .iter()
-            .map(|slice| {
-                let file = slice.file as usize;
-                if file >= files.len() || slice.end.is_some_and(|end| end < slice.start) {
-                    return Err(broken("a slice"));
-                }
-                Ok(FileSlice { file, start: slice.start, end: slice.end })
+    /// `Unsupported` for any other, which only equality deletes can ask for.
+    pub(super) fn field(&self, id: i32) -> Result<NestedFieldRef> {
+        let mut known = self.schema.as_struct().fields().iter().chain(&self.dropped);
+        match known.find(|field| field.id == id) {
+            Some(field) => Ok(Arc::clone(field)),
+            None if is_lineage(id) => lineage_field(id),
+            None => Err(Error::unsupported(format!(
+                "equality deletes on the field of id {id}, which is no column of the table itself, are not supported yet"
+            ))),
+        }
+    }
+
+    /// The columns that equality deletes of a file look at, ascending.
+    pub(super) fn equality_fields(&self, file: &DataFile) -> Vec<i32> {
+        let deletes = file.deletes.iter().filter_map(|at| self.deletes.get(*at));
+        let mut ids: Vec<i32> = deletes
+            .flat_map(|delete| match &delete.kind {
+                DeleteKind::EqualityDeletes { field_ids } => field_ids.as_slice(),
+                _ => &[],
             })
-            .collect::<Result<_>>()?;
-        Ok(ScanInput { table: self.table.clone(), schema: Arc::new(schema), name_mapping, files, slices })
+            .copied()
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
-}
 
-fn file_message(file: &DataFile) -> FileMessage {
-    FileMessage {
-        path: file.path.clone(),
-        file_size_bytes: file.file_size_bytes,
-        record_count: file.record_count,
-        spec_id: file.spec_id,
-        data_sequence_number: file.data_sequence_number,
-        first_row_id: file.first_row_id,
-        constants: file
-            .constants
-            .iter()
-            .map(|(field_id, value)| ConstantMessage { field_id: *field_id, value: single_value(value) })
-            .collect(),
-        deletes: Vec::new(),
-    }
-}
-
-fn data_file(file: &FileMessage, schema: &Schema) -> Result<DataFile> {
-    if !file.deletes.is_empty() {
-        return Err(Error::unsupported("reading a table with delete files is not supported yet")
-            .with("file", file.path.clone()));
-    }
-    let mut constants = BTreeMap::new();
-    for constant in &file.constants {
-        let field = schema.field_by_id(constant.field_id).ok_or_else(|| broken("a constant column"))?;
-        let Type::Primitive(ty) = &*field.field_type else { return Err(broken("a constant column's type")) };
-        let value = match &constant.value {
-            Some(bytes) => scalar_of_bytes(bytes, ty)?,
-            None => scalar_or_null(None, ty)?,
+    /// A file's `_partition`.
+    ///
+    /// # Errors
+    /// `Bug` when the file was planned without it.
+    pub(super) fn partition_of(&self, file: &DataFile) -> Result<ScalarValue> {
+        let DataType::Struct(fields) = arrow_type(&Type::Struct(self.partition_type.as_ref().clone()))?
+        else {
+            return Err(Error::bug("a partition tuple is no struct"));
         };
-        constants.insert(constant.field_id, value);
+        if file.partition.len() != fields.len() {
+            return Err(Error::bug("a file was planned without its partition"));
+        }
+        if fields.is_empty() {
+            return Ok(ScalarValue::Struct(Arc::new(StructArray::new_empty_fields(1, None))));
+        }
+        let values = file.partition.iter().map(|value| value.to_array().map_err(from_datafusion));
+        let tuple = StructArray::try_new(fields, values.collect::<Result<_>>()?, None)
+            .map_err(|error| Error::bug("a partition tuple is not of its type").with_source(error))?;
+        debug_assert_eq!(tuple.len(), 1);
+        Ok(ScalarValue::Struct(Arc::new(tuple)))
     }
-    Ok(DataFile {
-        path: file.path.clone(),
-        file_size_bytes: file.file_size_bytes,
-        record_count: file.record_count,
-        spec_id: file.spec_id,
-        data_sequence_number: file.data_sequence_number,
-        first_row_id: file.first_row_id,
-        constants,
-    })
+
+    /// The same scan of some of its slices, holding the files and delete files of these alone.
+    #[must_use]
+    pub(super) fn part(&self, slices: Vec<FileSlice>) -> Self {
+        let kept = distinct(slices.iter().map(|slice| slice.file));
+        let mut files: Vec<DataFile> = kept.iter().filter_map(|at| self.files.get(*at).cloned()).collect();
+        let kept_deletes = distinct(files.iter().flat_map(|file| file.deletes.iter().copied()));
+        for file in &mut files {
+            file.deletes.iter_mut().for_each(|at| *at = place(&kept_deletes, *at));
+        }
+        let slices =
+            slices.into_iter().map(|slice| FileSlice { file: place(&kept, slice.file), ..slice }).collect();
+        let deletes = kept_deletes.iter().filter_map(|at| self.deletes.get(*at).cloned()).collect();
+        Self {
+            table: self.table.clone(),
+            schema: Arc::clone(&self.schema),
+            name_mapping: self.name_mapping.clone(),
+            files,
+            slices,
+            deletes,
+            partition_type: Arc::clone(&self.partition_type),
+            dropped: self.dropped.clone(),
+            every_column_is_stored: self.every_column_is_stored,
+        }
+    }
+}
+
+fn distinct(indices: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut all: Vec<usize> = indices.collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn place(kept: &[usize], index: usize) -> usize {
+    kept.binary_search(&index).unwrap_or_default()
 }

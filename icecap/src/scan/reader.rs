@@ -31,6 +31,7 @@ use parquet::file::metadata::{
 };
 use tokio::sync::OnceCell;
 
+use super::deletes::FileDeletes;
 use crate::plan::error::from_datafusion;
 
 /// Bytes read from a file's end in the first request for its footer: enough for most footers.
@@ -51,6 +52,8 @@ pub(crate) struct FileHandle {
     pub(crate) footer: Arc<OnceCell<Arc<ParquetMetaData>>>,
     /// Where footers are kept: of files that never change.
     pub(crate) cache: Option<Arc<ObjectCache>>,
+    /// What is deleted of the file.
+    pub(crate) deletes: Option<Arc<FileDeletes>>,
 }
 
 /// A footer in the cache.
@@ -69,7 +72,64 @@ impl FileHandle {
             drop_arrow_schema: false,
             footer: Arc::default(),
             cache: None,
+            deletes: None,
         }
+    }
+
+    /// The file's footer, read once; the bytes that it takes are counted in `bytes`.
+    ///
+    /// # Errors
+    /// `Corrupt` when the file is no Parquet, not there, or has not as many rows as are recorded.
+    pub(crate) async fn footer(
+        &self,
+        path: &Path,
+        size: u64,
+        bytes: Option<&Count>,
+    ) -> ParquetResult<Arc<ParquetMetaData>> {
+        let footer = self.footer.get_or_try_init(|| self.checked_footer(path, size, bytes)).await?;
+        Ok(Arc::clone(footer))
+    }
+
+    /// The footer, from the cache where it is in it; with as many rows as are recorded.
+    async fn checked_footer(
+        &self,
+        path: &Path,
+        size: u64,
+        bytes: Option<&Count>,
+    ) -> ParquetResult<Arc<ParquetMetaData>> {
+        let location = self.location.as_str();
+        let known = self.cache.as_ref().and_then(|cache| cache.get::<Footer>(location));
+        let footer = match known.filter(|known| known.size == size) {
+            Some(known) => Arc::clone(&known.metadata),
+            None => {
+                let fetch = Fetch { location, store: &self.store, path, size, bytes };
+                let footer = load_footer(fetch).await?;
+                let metadata =
+                    Arc::new(if self.drop_arrow_schema { without_arrow_schema(footer) } else { footer });
+                if let Some(cache) = &self.cache {
+                    let footer = Footer { size, metadata: Arc::clone(&metadata) };
+                    cache.put(location, Arc::new(footer), metadata.memory_size());
+                }
+                metadata
+            }
+        };
+        self.check_rows(&footer)?;
+        Ok(footer)
+    }
+
+    fn check_rows(&self, footer: &ParquetMetaData) -> ParquetResult<()> {
+        let location = self.location.as_str();
+        let Some(expected) = self.record_count else { return Ok(()) };
+        let mut rows: u64 = 0;
+        for group in footer.row_groups() {
+            let count = u64::try_from(group.num_rows())
+                .map_err(|_| not_parquet(location, "a row group has a negative number of rows"))?;
+            rows = rows.saturating_add(count);
+        }
+        if rows != expected {
+            return Err(not_parquet(location, &format!("it has {rows} rows, and {expected} are recorded")));
+        }
+        Ok(())
     }
 }
 
@@ -213,9 +273,8 @@ impl AsyncFileReader for Reader {
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         async move {
-            let cell = Arc::clone(&self.handle.footer);
-            let footer = cell.get_or_try_init(|| self.checked_footer()).await?;
-            Ok(Arc::clone(footer))
+            let bytes = &self.metrics.bytes_scanned;
+            self.handle.footer(&self.path, self.size, Some(bytes)).await
         }
         .boxed()
     }
@@ -283,60 +342,6 @@ async fn load_footer(fetch: Fetch<'_>) -> ParquetResult<ParquetMetaData> {
         Ok(Err(error)) => Err(not_parquet(location, &error.to_string())),
         Ok(footer) => footer,
         Err(_) => Err(not_parquet(location, "its footer cannot be decoded")),
-    }
-}
-
-impl Reader {
-    /// The footer, from the cache where it is in it; with as many rows as are recorded.
-    async fn checked_footer(&self) -> ParquetResult<Arc<ParquetMetaData>> {
-        let location = self.handle.location.as_str();
-        let cache = self.handle.cache.as_ref();
-        let known = cache.and_then(|cache| cache.get::<Footer>(location));
-        let footer = match known.filter(|known| known.size == self.size) {
-            Some(known) => Arc::clone(&known.metadata),
-            None => {
-                let metadata = Arc::new(self.load_footer().await?);
-                if let Some(cache) = cache {
-                    let footer = Footer { size: self.size, metadata: Arc::clone(&metadata) };
-                    cache.put(location, Arc::new(footer), metadata.memory_size());
-                }
-                metadata
-            }
-        };
-        self.check_rows(&footer)?;
-        Ok(footer)
-    }
-
-    async fn load_footer(&self) -> ParquetResult<ParquetMetaData> {
-        let location = self.handle.location.as_str();
-        let footer = load_footer(Fetch {
-            location,
-            store: &self.handle.store,
-            path: &self.path,
-            size: self.size,
-            bytes: Some(&self.metrics.bytes_scanned),
-        })
-        .await?;
-        Ok(if self.handle.drop_arrow_schema { without_arrow_schema(footer) } else { footer })
-    }
-
-    fn check_rows(&self, footer: &ParquetMetaData) -> ParquetResult<()> {
-        let location = self.handle.location.as_str();
-        if let Some(expected) = self.handle.record_count {
-            let mut rows: u64 = 0;
-            for group in footer.row_groups() {
-                let count = u64::try_from(group.num_rows())
-                    .map_err(|_| not_parquet(location, "a row group has a negative number of rows"))?;
-                rows = rows.saturating_add(count);
-            }
-            if rows != expected {
-                return Err(not_parquet(
-                    location,
-                    &format!("it has {rows} rows, and {expected} are recorded"),
-                ));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -9,9 +9,10 @@ use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use icecap_table::iceberg::spec::{Datum, PrimitiveType, Schema, Type};
 use icecap_table::scan::{Exactness, TableStatistics};
 
+use super::hidden::HiddenColumn;
 use super::value::scalar_of_bound;
 
-/// The statistics of a schema's columns followed by `_file` and `_pos`.
+/// The statistics of a schema's columns followed by the hidden ones.
 pub(super) fn statistics(schema: &Schema, known: &TableStatistics) -> Statistics {
     let mut columns: Vec<ColumnStatistics> = schema
         .as_struct()
@@ -23,7 +24,10 @@ pub(super) fn statistics(schema: &Schema, known: &TableStatistics) -> Statistics
         })
         .collect();
     let never_null = ColumnStatistics { null_count: Precision::Exact(0), ..ColumnStatistics::new_unknown() };
-    columns.extend([never_null.clone(), never_null]);
+    columns.extend(HiddenColumn::ALL.map(|column| match column {
+        HiddenColumn::RowId | HiddenColumn::LastUpdated => ColumnStatistics::new_unknown(),
+        _ => never_null.clone(),
+    }));
     let statistics = Statistics {
         num_rows: Precision::Exact(count(known.row_count)),
         total_byte_size: Precision::Inexact(count(known.byte_count)),
@@ -107,7 +111,7 @@ mod tests {
         known.all_rows_live = true;
         let statistics = super::statistics(&schema, &known);
         assert_eq!(statistics.num_rows, Precision::Exact(10));
-        assert_eq!(statistics.column_statistics.len(), 5);
+        assert_eq!(statistics.column_statistics.len(), 9);
         let int = &statistics.column_statistics[0];
         assert_eq!(int.null_count, Precision::Exact(2));
         assert_eq!(int.min_value, Precision::Exact(ScalarValue::Int32(Some(1))));

@@ -1,7 +1,8 @@
 //! [`IcebergTable`]: a snapshot of an Iceberg table as DataFusion sees it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,30 +14,33 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::sql::unparser::expr_to_sql;
 use icecap_table::catalog::LoadedTable;
+use icecap_table::deletes::PositionSet;
 use icecap_table::iceberg::expr::Predicate;
 use icecap_table::iceberg::spec::{
-    Literal, NameMapping, Schema, SnapshotRef, TableMetadata, Transform, Type,
+    NameMapping, NestedField, NestedFieldRef, Schema, SchemaRef as IcebergSchemaRef, SnapshotRef, StructType,
+    TableMetadata,
 };
 use icecap_table::location::Policy;
-use icecap_table::scan::{ScanFile, ScanRequest};
+use icecap_table::scan::{DeleteKind, ScanFile, ScanPlan, ScanRequest};
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
-use super::exec::{FILE_COLUMN, IcecapScanExec, POS_COLUMN, full_schema};
+use super::exec::{IcecapScanExec, full_schema};
+use super::hidden::HiddenColumn;
 use super::log::{PlannedScan, ScanLog};
-use super::message::{DataFile, ScanInput};
+use super::message::{DataFile, DeleteSource, ScanInput};
+use super::partition::{constants, partition_tuple, partition_type};
 use super::predicate::{is_expressible, predicate_of};
 use super::split::slices;
 use super::statistics::statistics;
-use super::value::scalar_or_null;
 use crate::plan::error::to_datafusion;
 
 const NAME_MAPPING: &str = "schema.name-mapping.default";
 
 /// One snapshot of an Iceberg table, readable.
 ///
-/// The hidden columns `_file` and `_pos` are part of its schema only after
-/// [`with_metadata_columns`](Self::with_metadata_columns): DataFusion expands `*` to the whole schema.
+/// The hidden columns are part of its schema only after [`with_metadata_columns`](Self::with_metadata_columns):
+/// DataFusion expands `*` to the whole schema.
 #[derive(Debug, Clone)]
 pub struct IcebergTable {
     loaded: Arc<LoadedTable>,
@@ -45,9 +49,15 @@ pub struct IcebergTable {
     table_schema: Arc<Schema>,
     name_mapping: Option<Arc<NameMapping>>,
     full: SchemaRef,
-    metadata_columns: bool,
+    partition_type: Arc<StructType>,
+    /// The columns of the provider's schema, as indices into `full`.
+    shown: Vec<usize>,
     ignores_deletes: bool,
     policy: Option<Policy>,
+    /// The files to read, where they were chosen before.
+    planned: Option<Arc<ScanPlan>>,
+    /// Positions by data file that are gone beside those of delete files.
+    extra_deletes: Arc<BTreeMap<String, PositionSet>>,
     log: ScanLog,
 }
 
@@ -85,12 +95,10 @@ impl IcebergTable {
             }
             None => None,
         };
+        let partition_type = Arc::new(partition_type(loaded.document.metadata()));
         let input = ScanInput {
-            table: loaded.ident.to_string(),
-            schema: Arc::clone(&schema),
-            name_mapping: None,
-            files: Vec::new(),
-            slices: Vec::new(),
+            partition_type: Arc::clone(&partition_type),
+            ..ScanInput::new(loaded.ident.to_string(), Arc::clone(&schema))
         };
         let full = full_schema(&input)?;
         Ok(Self {
@@ -99,21 +107,65 @@ impl IcebergTable {
             snapshot,
             table_schema: schema,
             name_mapping,
+            shown: (0..full.fields().len() - HiddenColumn::ALL.len()).collect(),
             full,
-            metadata_columns: false,
+            partition_type,
             ignores_deletes: false,
             policy: None,
+            planned: None,
+            extra_deletes: Arc::default(),
             log: ScanLog::default(),
         })
     }
 
-    /// The same table with `_file` and `_pos` as its last columns (or without them again). A table with a column
-    /// of its own of such a name stays as it is.
+    /// The same table with the hidden columns as its last (or without them again), but for those of whose name the
+    /// table has a column of its own.
     #[must_use]
     pub fn with_metadata_columns(mut self, shown: bool) -> Self {
-        let own = |name| self.table_schema.field_by_name_case_insensitive(name).is_some();
-        self.metadata_columns = shown && !own(FILE_COLUMN) && !own(POS_COLUMN);
+        let own = self.full.fields().len() - HiddenColumn::ALL.len();
+        self.shown = (0..own).collect();
+        if shown {
+            let hidden = HiddenColumn::ALL.iter().enumerate().filter(|(_, column)| {
+                self.table_schema.field_by_name_case_insensitive(column.name()).is_none()
+            });
+            self.shown.extend(hidden.map(|(at, _)| own + at));
+        }
         self
+    }
+
+    /// The same table, reading exactly the files of a plan that [`request`](Self::request) gave, with the deletes that
+    /// it names: filters choose no files, and no manifest is read again.
+    #[must_use]
+    pub fn with_plan(mut self, plan: ScanPlan) -> Self {
+        self.planned = Some(Arc::new(plan));
+        self
+    }
+
+    /// The same table without these positions either, by the location of their data file.
+    #[must_use]
+    pub fn with_extra_deletes(mut self, extra_deletes: Arc<BTreeMap<String, PositionSet>>) -> Self {
+        self.extra_deletes = extra_deletes;
+        self
+    }
+
+    /// What a scan of rows for which `filter` is true asks for: schema, snapshot and policy are the table's.
+    ///
+    /// # Errors
+    /// `NotFound` when the table has no snapshot; `Corrupt` when its metadata is.
+    pub fn request(&self, filter: Predicate) -> Result<ScanRequest<'_>> {
+        let Some(snapshot) = &self.snapshot else {
+            return Err(
+                Error::not_found("the table has no snapshot").with("table", self.loaded.ident.to_string())
+            );
+        };
+        let request = ScanRequest::new(self.metadata(), snapshot)?
+            .with_schema(Arc::clone(&self.table_schema))
+            .with_filter(filter);
+        let request = if self.ignores_deletes { request.ignoring_deletes() } else { request };
+        Ok(match &self.policy {
+            Some(policy) => request.with_policy(policy.clone()),
+            None => request,
+        })
     }
 
     /// The table's data files as they are stored, rows that delete files take out included: for checks of the
@@ -166,39 +218,70 @@ impl IcebergTable {
         };
         let predicate = predicate_of(filters, &self.table_schema);
         let filter = (predicate != Predicate::AlwaysTrue).then(|| shown(filters));
-        let request = ScanRequest::new(self.metadata(), snapshot)?
-            .with_schema(Arc::clone(&self.table_schema))
-            .with_filter(predicate);
-        let request = if self.ignores_deletes { request.ignoring_deletes() } else { request };
-        let request = match &self.policy {
-            Some(policy) => request.with_policy(policy.clone()),
-            None => request,
+        let plan = match &self.planned {
+            Some(plan) => Arc::clone(plan),
+            None => Arc::new(self.request(predicate)?.plan(&self.storage).await?),
         };
-        let plan = request.plan(&self.storage).await?;
-        if !plan.deletes.is_empty() {
-            return Err(Error::unsupported("reading a table with delete files is not supported yet"));
-        }
-        self.log.add(PlannedScan::of(table, snapshot.snapshot_id(), filter, &plan));
+        self.log.add(PlannedScan::of(table.clone(), snapshot.snapshot_id(), filter, &plan));
         if plan.files.is_empty() {
             return Ok(None);
         }
-        let files = plan.files.iter().map(|file| self.data_file(file)).collect::<Result<Vec<_>>>()?;
+        let own = self.table_schema.as_struct().fields().len();
+        let with_partition = columns.contains(&(own + HiddenColumn::Partition as usize));
+        let files = plan.files.iter().map(|file| self.data_file(file, with_partition));
+        let files = files.collect::<Result<Vec<_>>>()?;
         let offsets: Vec<Vec<i64>> = plan.files.iter().map(|file| file.split_offsets.clone()).collect();
         let slices = slices(&files, &offsets, partitions);
-        let statistics = statistics(&self.table_schema, &plan.statistics(&self.table_schema));
+        let mut known = plan.statistics(&self.table_schema);
+        known.all_rows_live &= files.iter().all(|file| file.extra_deletes.is_none());
+        let statistics = statistics(&self.table_schema, &known);
         let partitions = partitions.clamp(1, slices.len());
         let input = ScanInput {
-            table: self.loaded.ident.to_string(),
-            schema: Arc::clone(&self.table_schema),
             name_mapping: self.name_mapping.clone(),
             files,
             slices,
+            deletes: plan.deletes.iter().map(DeleteSource::of).collect(),
+            partition_type: Arc::clone(&self.partition_type),
+            dropped: self.dropped_columns(&plan),
+            ..ScanInput::new(table, Arc::clone(&self.table_schema))
         };
         let scan = IcecapScanExec::try_new(Arc::new(input), self.storage.clone(), columns, partitions)?;
         Ok(Some(scan.with_statistics(statistics).with_limit(limit)?))
     }
 
-    fn data_file(&self, file: &ScanFile) -> Result<DataFile> {
+    /// The columns that equality deletes look at and that the schema does not have, as the newest schema had them.
+    fn dropped_columns(&self, plan: &ScanPlan) -> Vec<NestedFieldRef> {
+        let ids: BTreeSet<i32> = plan
+            .deletes
+            .iter()
+            .flat_map(|delete| match &delete.kind {
+                DeleteKind::EqualityDeletes { field_ids } => field_ids.as_slice(),
+                _ => &[],
+            })
+            .copied()
+            .filter(|id| self.table_schema.as_struct().field_by_id(*id).is_none())
+            .collect();
+        let mut schemas: Vec<&IcebergSchemaRef> = self.metadata().schemas_iter().collect();
+        schemas.sort_by_key(|schema| Reverse(schema.schema_id()));
+        let known = |id: i32| schemas.iter().find_map(|schema| schema.as_struct().field_by_id(id));
+        ids.into_iter()
+            .filter_map(known)
+            .map(|field| {
+                let mut field = NestedField::clone(field);
+                // The name may be another column's by now; files from before the column was added have none of it.
+                field.name = format!("icecap:{}", field.id);
+                field.required = false;
+                Arc::new(field)
+            })
+            .collect()
+    }
+
+    fn data_file(&self, file: &ScanFile, with_partition: bool) -> Result<DataFile> {
+        let partition = if with_partition {
+            partition_tuple(self.metadata(), &self.partition_type, file.spec_id, &file.partition)?
+        } else {
+            Vec::new()
+        };
         Ok(DataFile {
             path: file.path.clone(),
             file_size_bytes: file.file_size_bytes,
@@ -207,6 +290,9 @@ impl IcebergTable {
             data_sequence_number: file.data_sequence_number,
             first_row_id: file.first_row_id,
             constants: constants(self.metadata(), &self.table_schema, file.spec_id, &file.partition)?,
+            partition,
+            deletes: file.deletes.clone(),
+            extra_deletes: self.extra_deletes.get(&file.path).cloned().map(Arc::new),
         })
     }
 }
@@ -218,38 +304,11 @@ fn shown(filters: &[Expr]) -> String {
     filters.iter().map(shown).collect::<Vec<_>>().join(" AND ")
 }
 
-/// The columns of a file that are constant in it: those its partition spec takes as they are.
-fn constants(
-    metadata: &TableMetadata,
-    schema: &Schema,
-    spec_id: i32,
-    partition: &[Option<Literal>],
-) -> Result<BTreeMap<i32, datafusion::common::ScalarValue>> {
-    let spec = metadata.partition_spec_by_id(spec_id).ok_or_else(|| {
-        Error::corrupt(format!("a data file names partition spec {spec_id}, which is not there"))
-    })?;
-    let mut constants = BTreeMap::new();
-    for (at, field) in spec.fields().iter().enumerate() {
-        if field.transform != Transform::Identity {
-            continue;
-        }
-        let top = schema.as_struct().fields().iter().find(|known| known.id == field.source_id);
-        if let Some(Type::Primitive(ty)) = top.map(|field| &*field.field_type) {
-            let value = partition.get(at).and_then(Option::as_ref);
-            constants.insert(field.source_id, scalar_or_null(value, ty)?);
-        }
-    }
-    Ok(constants)
-}
-
 #[async_trait]
 impl TableProvider for IcebergTable {
     fn schema(&self) -> SchemaRef {
-        if self.metadata_columns {
-            return Arc::clone(&self.full);
-        }
-        let shown = self.full.fields().len() - 2;
-        Arc::new(ArrowSchema::new(self.full.fields()[..shown].to_vec()))
+        let fields = self.shown.iter().map(|at| Arc::clone(&self.full.fields()[*at]));
+        Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
     }
 
     fn table_type(&self) -> TableType {
@@ -277,8 +336,10 @@ impl TableProvider for IcebergTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let shown = self.schema();
-        let columns = projection.cloned().unwrap_or_else(|| (0..shown.fields().len()).collect());
+        let columns: Vec<usize> = match projection {
+            Some(projection) => projection.iter().filter_map(|at| self.shown.get(*at).copied()).collect(),
+            None => self.shown.clone(),
+        };
         let partitions = state.config().target_partitions();
         // The limit is DataFusion's to give only when no filter remains above.
         let limit = limit.filter(|_| filters.is_empty());
@@ -289,7 +350,7 @@ impl TableProvider for IcebergTable {
         match scan {
             Some(scan) => Ok(Arc::new(scan)),
             None => {
-                let schema = shown.project(&columns).map_err(DataFusionError::from)?;
+                let schema = self.full.project(&columns).map_err(DataFusionError::from)?;
                 Ok(Arc::new(EmptyExec::new(Arc::new(schema))))
             }
         }

@@ -1,5 +1,7 @@
 //! Scans of real files: evolution, hidden columns, slices, hostile bytes.
 
+mod deletes;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,7 +72,7 @@ impl Files {
 
     fn input(&self, schema: Arc<Schema>) -> ScanInput {
         let slices = (0..self.files.len()).map(|file| FileSlice { file, start: 0, end: None }).collect();
-        ScanInput { table: "t".into(), schema, name_mapping: None, files: self.files.clone(), slices }
+        ScanInput { files: self.files.clone(), slices, ..ScanInput::new("t".into(), schema) }
     }
 }
 

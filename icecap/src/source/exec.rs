@@ -29,7 +29,7 @@ use super::parquet::{ParquetFiles, project, source_slices};
 use super::rows::FileRows;
 use super::table::{SourceFormat, SourceInput};
 use crate::plan::error::to_datafusion;
-use crate::scan::parquet::guarded;
+use crate::scan::guarded;
 
 /// Batches decoded ahead of whoever reads.
 const BATCHES_AHEAD: usize = 4;

@@ -1,4 +1,4 @@
-//! The columns that every Iceberg table has and `*` does not show: `_file` and `_pos`.
+//! The columns that every Iceberg table has and `*` does not show: `_file`, `_pos` and their like.
 //!
 //! DataFusion knows no hidden columns. So a table gets them only in a query that mentions one, and there each `*`
 //! leaves them out by name.
@@ -16,7 +16,11 @@ use icecap_table::{Error, Result};
 use super::names::folded;
 
 /// Their names.
-pub const HIDDEN_COLUMNS: [&str; 2] = ["_file", "_pos"];
+pub const HIDDEN_COLUMNS: [&str; 6] =
+    ["_file", "_pos", "_spec_id", "_partition", "_row_id", "_last_updated_sequence_number"];
+
+/// The key in a field's metadata that says that it is one of them and no column of such a name.
+pub(crate) const HIDDEN_MARK: &str = "icecap:hidden";
 
 /// Whether a query mentions one of them.
 pub fn mentions_hidden(query: &Query) -> bool {
@@ -25,12 +29,14 @@ pub fn mentions_hidden(query: &Query) -> bool {
         type Break = ();
 
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            let last = match expr {
-                Expr::Identifier(ident) => Some(ident),
-                Expr::CompoundIdentifier(parts) => parts.last(),
-                _ => None,
+            let parts: &[Ident] = match expr {
+                Expr::Identifier(ident) => std::slice::from_ref(ident),
+                // `t._pos`, `_partition.day`.
+                Expr::CompoundIdentifier(parts) => parts,
+                _ => &[],
             };
-            match last.is_some_and(|ident| HIDDEN_COLUMNS.contains(&folded(&ident.value).as_str())) {
+            let is_hidden = |ident: &Ident| HIDDEN_COLUMNS.contains(&folded(&ident.value).as_str());
+            match parts.iter().any(is_hidden) {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
@@ -39,20 +45,20 @@ pub fn mentions_hidden(query: &Query) -> bool {
     query.visit(&mut Mention).is_break()
 }
 
-/// Leaves the hidden columns of the tables that `has` them out of every `*`.
+/// Leaves the hidden columns of tables out of every `*`; `of` says which a table has.
 ///
 /// # Errors
 /// `Unsupported` where that needs the names of all columns: a `*` over several such tables that are joined by
 /// `USING` or `NATURAL`.
-pub(crate) fn hide(query: &mut Query, has: &dyn Fn(&TableReference) -> bool) -> Result<()> {
-    match query.visit(&mut Hide { has }) {
+pub(crate) fn hide(query: &mut Query, of: &dyn Fn(&TableReference) -> Vec<&'static str>) -> Result<()> {
+    match query.visit(&mut Hide { of }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
 }
 
 struct Hide<'a> {
-    has: &'a dyn Fn(&TableReference) -> bool,
+    of: &'a dyn Fn(&TableReference) -> Vec<&'static str>,
 }
 
 impl VisitorMut for Hide<'_> {
@@ -66,10 +72,10 @@ impl VisitorMut for Hide<'_> {
     }
 }
 
-/// What stands in FROM: the name that it goes by, and whether it has hidden columns.
+/// What stands in FROM: the name that it goes by, and its hidden columns.
 struct Relation {
     name: ObjectName,
-    hidden: bool,
+    hidden: Vec<&'static str>,
 }
 
 impl Hide<'_> {
@@ -80,7 +86,8 @@ impl Hide<'_> {
         let relations: Option<Vec<Relation>> = factors.map(|factor| self.relation(factor)).collect();
         let natural = joins.iter().any(|join| joins_by_name(join, true));
         let by_name = joins.iter().any(|join| joins_by_name(join, false));
-        let with = |relations: &[Relation]| relations.iter().filter(|relation| relation.hidden).count();
+        let with =
+            |relations: &[Relation]| relations.iter().filter(|relation| !relation.hidden.is_empty()).count();
         let refused = || {
             Error::unsupported(format!(
                 "a query that mentions {} with * over such a join: name the columns",
@@ -99,19 +106,21 @@ impl Hide<'_> {
             match item {
                 SelectItem::Wildcard(options) => match with(&relations) {
                     0 => projection.push(SelectItem::Wildcard(options)),
-                    1 => projection.push(SelectItem::Wildcard(without(options))),
+                    1 => {
+                        let hidden: Vec<_> = relations.iter().flat_map(|r| r.hidden.clone()).collect();
+                        projection.push(SelectItem::Wildcard(without(options, &hidden)));
+                    }
                     _ if by_name => return Err(refused()),
                     _ => projection.extend(relations.iter().map(|relation| {
-                        let options = options.clone();
-                        let options = if relation.hidden { without(options) } else { options };
+                        let options = without(options.clone(), &relation.hidden);
                         let kind = SelectItemQualifiedWildcardKind::ObjectName(relation.name.clone());
                         SelectItem::QualifiedWildcard(kind, options)
                     })),
                 },
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                     let named = |relation: &&Relation| same_name(&relation.name, &name);
-                    let hidden = relations.iter().find(named).is_some_and(|relation| relation.hidden);
-                    let options = if hidden { without(options) } else { options };
+                    let hidden = relations.iter().find(named).map(|relation| relation.hidden.as_slice());
+                    let options = without(options, hidden.unwrap_or_default());
                     let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
                     projection.push(SelectItem::QualifiedWildcard(kind, options));
                 }
@@ -139,12 +148,12 @@ impl Hide<'_> {
                     [catalog, schema, table] => TableReference::full(*catalog, *schema, *table),
                     _ => return None,
                 };
-                let hidden = (self.has)(&reference);
+                let hidden = (self.of)(&reference);
                 let name = alias.as_ref().map_or_else(|| name.clone(), |alias| by_alias(&alias.name));
                 Some(Relation { name, hidden })
             }
             TableFactor::Derived { alias: Some(alias), .. } => {
-                Some(Relation { name: by_alias(&alias.name), hidden: false })
+                Some(Relation { name: by_alias(&alias.name), hidden: Vec::new() })
             }
             _ => None,
         }
@@ -178,13 +187,15 @@ fn same_name(relation: &ObjectName, qualifier: &ObjectName) -> bool {
     parts(relation).ends_with(&parts(qualifier))
 }
 
-fn without(mut options: WildcardAdditionalOptions) -> WildcardAdditionalOptions {
-    let [first, second] = HIDDEN_COLUMNS.map(|name| Ident::with_quote('"', name));
+fn without(mut options: WildcardAdditionalOptions, hidden: &[&str]) -> WildcardAdditionalOptions {
+    let mut names = hidden.iter().map(|name| Ident::with_quote('"', *name));
     match &mut options.opt_except {
-        Some(except) => except.additional_elements.extend([first, second]),
+        Some(except) => except.additional_elements.extend(names),
         None => {
-            options.opt_except =
-                Some(ExceptSelectItem { first_element: first, additional_elements: vec![second] });
+            if let Some(first_element) = names.next() {
+                let additional_elements = names.collect();
+                options.opt_except = Some(ExceptSelectItem { first_element, additional_elements });
+            }
         }
     }
     options

@@ -24,13 +24,12 @@ use icecap_table::{Error, Result};
 
 use super::error::from_datafusion;
 use super::functions::own_function;
-use super::hidden::{self, HIDDEN_COLUMNS};
+use super::hidden::{self, HIDDEN_COLUMNS, HIDDEN_MARK};
 use super::semantics;
 use super::spelling::{Position, Restored, Spelling};
 use super::twins::name_twins;
 use super::types::IcecapTypes;
 use super::values;
-use crate::arrow_schema::FIELD_ID;
 
 /// What one query is planned with: a session's functions, and the sources of the tables that it reads.
 pub struct StatementContext<'a> {
@@ -51,7 +50,7 @@ impl<'a> StatementContext<'a> {
     /// `Invalid` for a query that is wrong (an unknown column, types that do not fit), `Unsupported` for what is
     /// not done.
     pub fn plan_query(&self, mut query: Query) -> Result<LogicalPlan> {
-        hidden::hide(&mut query, &|reference| self.tables.get(reference).is_some_and(shows_hidden))?;
+        hidden::hide(&mut query, &|reference| self.tables.get(reference).map(hidden_of).unwrap_or_default())?;
         let schemas: Vec<SchemaRef> = self.tables.values().map(|source| source.schema()).collect();
         let spelling = Spelling::of(&mut query, &schemas);
         let restored = spelling.rewrite(&mut query)?;
@@ -83,12 +82,13 @@ impl<'a> StatementContext<'a> {
     }
 }
 
-/// Whether a source has the hidden columns in its schema: a table's own columns have field ids.
-fn shows_hidden(source: &Arc<dyn TableSource>) -> bool {
+/// The hidden columns in a source's schema.
+fn hidden_of(source: &Arc<dyn TableSource>) -> Vec<&'static str> {
     let schema = source.schema();
-    HIDDEN_COLUMNS
-        .iter()
-        .all(|name| schema.field_with_name(name).is_ok_and(|field| !field.metadata().contains_key(FIELD_ID)))
+    let is_hidden = |name: &&'static str| {
+        schema.field_with_name(name).is_ok_and(|field| field.metadata().contains_key(HIDDEN_MARK))
+    };
+    HIDDEN_COLUMNS.into_iter().filter(is_hidden).collect()
 }
 
 fn parser_options() -> ParserOptions {

@@ -36,6 +36,7 @@ struct Table {
     spec: Arc<PartitionSpec>,
     properties: HashMap<String, String>,
     memory_bytes: Option<u64>,
+    lineage: bool,
 }
 
 fn primitive(id: i32, name: &str, ty: PrimitiveType) -> NestedFieldRef {
@@ -50,6 +51,7 @@ impl Table {
             spec: Arc::new(PartitionSpec::unpartition_spec()),
             properties: HashMap::new(),
             memory_bytes: None,
+            lineage: false,
         }
     }
 
@@ -89,6 +91,7 @@ impl Table {
             attempt: 2,
             nonce: "n3".into(),
             memory_bytes: self.memory_bytes,
+            lineage: self.lineage,
         }
     }
 

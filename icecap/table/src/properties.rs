@@ -5,6 +5,7 @@
 
 mod athena;
 mod commit_settings;
+mod row_level;
 mod upkeep_settings;
 mod write_settings;
 
@@ -16,6 +17,7 @@ use iceberg::spec::{FormatVersion, TableProperties};
 pub use self::athena::map_athena;
 pub use self::commit_settings::CommitSettings;
 pub use self::upkeep_settings::{RetentionSettings, RewriteSettings};
+pub use self::row_level::{DeleteGranularity, RowLevelMode, RowLevelSettings};
 pub use self::write_settings::{
     BloomFilter, Codec, DistributionMode, METRICS_TRUNCATE_DEFAULT, MetricsMode, MetricsSettings,
     WriteSettings,
@@ -99,6 +101,7 @@ impl MappedProperties {
                 &["serializable", "snapshot"],
             )?;
         }
+        one_of(&self.properties, "write.delete.granularity", &["file", "partition"])?;
         one_of(&self.properties, "write.metadata.compression-codec", &["none", "gzip", ""])?;
         Ok(self)
     }

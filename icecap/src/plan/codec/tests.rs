@@ -12,18 +12,20 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{collect, displayable};
 use datafusion::prelude::SessionContext;
+use icecap_table::deletes::PositionSet;
 use icecap_table::iceberg::spec::{
-    FormatVersion, NameMapping, NestedField, PrimitiveType, Schema, Type, UnboundPartitionSpec,
+    FormatVersion, NameMapping, NestedField, PrimitiveType, Schema, StructType, Type, UnboundPartitionSpec,
 };
 use icecap_table::id::WriteId;
 use icecap_table::metadata::{NewTable, TableDocument};
+use icecap_table::scan::DeleteKind;
 use parquet::arrow::ArrowWriter;
 use uuid::Uuid;
 
 use super::*;
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{WriteTask, session_config};
-use crate::scan::{DataFile, FileSlice, ScanInput};
+use crate::scan::{DataFile, DeleteSource, FileSlice, ScanInput};
 use crate::source::{CsvOptions, JsonOptions, SourceFile, SourceFormat, SourceInput, SourceTable};
 use crate::sql::store::StoreCast;
 
@@ -66,10 +68,26 @@ fn input() -> ScanInput {
         (6, ScalarValue::Float64(Some(f64::NAN))),
     ]);
     let mapping: NameMapping = serde_json::from_str(r#"[{"field-id":1,"names":["id","old"]}]"#).unwrap();
+    let of_partition = |id, name: &str, ty| Arc::new(NestedField::optional(id, name, Type::Primitive(ty)));
+    let delete = |kind, path: &str, content_range| DeleteSource {
+        kind,
+        path: path.into(),
+        file_size_bytes: 7,
+        record_count: 3,
+        content_range,
+    };
     ScanInput {
-        table: "a.b".into(),
-        schema: schema(),
         name_mapping: Some(Arc::new(mapping)),
+        partition_type: Arc::new(StructType::new(vec![
+            of_partition(1000, "day", PrimitiveType::Date),
+            of_partition(1001, "bucket", PrimitiveType::Int),
+        ])),
+        dropped: vec![of_partition(77, "icecap:77", PrimitiveType::String)],
+        deletes: vec![
+            delete(DeleteKind::PositionDeletes, "file:///w/p.parquet", None),
+            delete(DeleteKind::DeletionVector, "file:///w/v.puffin", Some((4, 50))),
+            delete(DeleteKind::EqualityDeletes { field_ids: vec![1, 77] }, "file:///w/e.parquet", None),
+        ],
         files: vec![
             DataFile {
                 path: "file:///w/a b%20é.parquet".into(),
@@ -79,14 +97,23 @@ fn input() -> ScanInput {
                 data_sequence_number: 9,
                 first_row_id: Some(100),
                 constants,
+                partition: vec![ScalarValue::Date32(Some(5)), ScalarValue::Int32(None)],
+                deletes: vec![1, 2],
+                extra_deletes: Some(Arc::new(PositionSet::from_iter([1, 1 << 33]))),
             },
-            DataFile { path: "file:///w/c.parquet".into(), file_size_bytes: 5, ..DataFile::default() },
+            DataFile {
+                path: "file:///w/c.parquet".into(),
+                file_size_bytes: 5,
+                partition: vec![ScalarValue::Date32(None), ScalarValue::Int32(Some(-3))],
+                ..DataFile::default()
+            },
         ],
         slices: vec![
             FileSlice { file: 0, start: 0, end: Some(500) },
             FileSlice { file: 0, start: 500, end: None },
             FileSlice { file: 1, start: 0, end: None },
         ],
+        ..ScanInput::new("a.b".into(), schema())
     }
 }
 
@@ -95,7 +122,7 @@ fn a_scan_travels_with_everything_it_has() {
     let full = full_schema(&input()).unwrap();
     let id: Arc<dyn PhysicalExpr> = Arc::new(Column::new("id", 0));
     let predicate = binary(id, Operator::Gt, lit(5_i64), &full).unwrap();
-    let scan = IcecapScanExec::try_new(Arc::new(input()), Storage::local(), vec![6, 1, 7, 0], 3)
+    let scan = IcecapScanExec::try_new(Arc::new(input()), Storage::local(), vec![6, 1, 7, 0, 9, 10], 3)
         .unwrap()
         .with_predicate(Some(predicate), true)
         .unwrap()
@@ -108,6 +135,9 @@ fn a_scan_travels_with_everything_it_has() {
     let (back, plan) =
         (back.downcast_ref::<IcecapScanExec>().unwrap(), plan.downcast_ref::<IcecapScanExec>().unwrap());
     assert_eq!(back.input().slices, plan.input().slices);
+    assert_eq!(back.input().deletes, plan.input().deletes);
+    assert_eq!(back.input().partition_type, plan.input().partition_type);
+    assert_eq!(back.input().dropped, plan.input().dropped);
     assert_eq!(back.input().schema, plan.input().schema);
     assert_eq!(back.input().name_mapping, plan.input().name_mapping);
     assert_eq!(back.columns(), plan.columns());

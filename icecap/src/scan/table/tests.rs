@@ -7,7 +7,7 @@ use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::SessionContext;
 use icecap_table::iceberg::spec::{
-    FormatVersion, NestedField, Operation, PrimitiveType, UnboundPartitionField, UnboundPartitionSpec,
+    FormatVersion, Operation, PrimitiveType, Transform, Type, UnboundPartitionField, UnboundPartitionSpec,
 };
 use icecap_table::id::{TableIdent, WriteId};
 use icecap_table::metadata::{NewTable, TableDocument};
@@ -40,6 +40,7 @@ pub(crate) fn target(metadata: &TableMetadata, write_id: WriteId) -> WriteTarget
         attempt: 0,
         nonce: "n".into(),
         memory_bytes: None,
+        lineage: false,
     }
 }
 
