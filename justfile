@@ -31,12 +31,18 @@ conformance-figures:
     scripts/setup-s3
     . scripts/env; cargo build --profile ci --package icecap-cli --package icecap --bins
     . scripts/env; ICECAP_FIGURES="$PWD/conformance/figures" \
-        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers lambda
+        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers lambda planted random_dml
 
 # COUNT random INSERT and CTAS statements, parted and plain (60 are in every test run)
 random-statements count="500" seed="1000":
     . scripts/env; ICECAP_RANDOM_STATEMENTS={{ count }} ICECAP_RANDOM_SEED={{ seed }} \
         cargo test --profile ci --package icecap --lib stage::tests::random
+
+# COUNT random DELETE, UPDATE and MERGE statements beside DuckDB, over all layouts; what they covered is kept in conformance/figures/
+random-dml count="10000" seed="1000":
+    scripts/setup-readers
+    . scripts/env; ICECAP_RANDOM_DML={{ count }} ICECAP_RANDOM_SEED={{ seed }} ICECAP_FIGURES="$PWD/conformance/figures" \
+        cargo test --profile ci --package icecap-conformance -- --nocapture random_statements_do
 
 # The flights example
 flights:

@@ -23,6 +23,7 @@ mod planted;
 mod random_dml;
 mod register;
 mod row_level;
+mod spark_tables;
 mod s3;
 mod show;
 mod slt;
