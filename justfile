@@ -31,7 +31,7 @@ conformance-figures:
     scripts/setup-s3
     . scripts/env; cargo build --profile ci --package icecap-cli --package icecap --bins
     . scripts/env; ICECAP_FIGURES="$PWD/conformance/figures" \
-        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers lambda planted random_dml
+        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers lambda planted two_random
 
 # COUNT random INSERT and CTAS statements, parted and plain (60 are in every test run)
 random-statements count="500" seed="1000":
