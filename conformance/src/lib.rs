@@ -2,15 +2,19 @@
 //!
 //! Here live the stack a test runs on ([`stack`]), foreign engines as readers and second writers
 //! ([`reader`]), the one form in which values of all of them are compared ([`canonical`]), tables of every type
-//! and transform ([`matrix`]), random statements ([`random`]) run beside DuckDB
-//! ([`differential`]), and the runner of `.slt` files ([`slt`]).
+//! and transform ([`matrix`]), random statements ([`random`]) run beside DuckDB ([`differential`]), the runner of `.slt`
+//! files ([`slt`]), and pairs of concurrent commits ([`conflicts`]).
 //!
 //! Nothing here may reach into the engine: what is tested is what users get, the command and the files it
-//! writes. The exceptions are the table crate's own judges (its spec invariants, its metadata documents) and the
-//! client by which they reach an S3 server.
+//! writes. The exceptions are the table crate's own judges (its spec invariants, its metadata documents), the
+//! client by which they reach an S3 server, and the committer, which pairs of commits are sent to as an engine would.
 
 pub mod canonical;
+<<<<<<< HEAD
 pub mod differential;
+=======
+pub mod conflicts;
+>>>>>>> h-dml
 mod failure;
 pub mod matrix;
 pub mod random;

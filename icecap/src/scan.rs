@@ -41,7 +41,7 @@ pub(crate) use split::{deal, slices};
 pub use table::IcebergTable;
 #[cfg(test)]
 pub(crate) use table::tests::target as test_target;
-pub(crate) use value::{scalar_of_bound, scalar_or_null};
+pub(crate) use value::{bytes_of_literal, scalar_of_bound, scalar_or_null};
 pub(crate) use wire::ScanMessage;
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ pub fn spark(warehouse: &Warehouse, statements: &[String]) -> Value {
 pub fn changes(table: &str, partitioned: &str, version: u8, granularity: &str) -> Vec<String> {
     let t = format!("icecap.default.{table}");
     let rows = |from: u32, to: u32| {
-        format!("INSERT INTO {t} SELECT /*+ COALESCE(1) */ id, cast(id % 3 as int), concat('s', id) FROM range({from}, {to})")
+        format!(
+            "INSERT INTO {t} SELECT /*+ COALESCE(1) */ id, cast(id % 3 as int), concat('s', id) FROM range({from}, {to})"
+        )
     };
     vec![
         format!(
@@ -89,7 +91,8 @@ fn position_deletes_of_spark_are_applied() {
         .unwrap()
         .success()
         .unwrap();
-    let (copied, parted) = (warehouse.read("default.copied").unwrap(), warehouse.read("default.parted").unwrap());
+    let (copied, parted) =
+        (warehouse.read("default.copied").unwrap(), warehouse.read("default.parted").unwrap());
     assert_eq!(difference("copied", &copied.rows, "parted", &parted.rows), None);
 }
 
@@ -97,7 +100,8 @@ const HIDDEN: &str = "id, _row_id, _last_updated_sequence_number, _spec_id, _pos
 
 /// The hidden columns, as Icecap and as Spark tell them.
 fn hidden_columns_agree(warehouse: &Warehouse, table: &str) {
-    let own = warehouse.query(&[&format!("SELECT {HIDDEN}, _file FROM {table} ORDER BY id, _pos, _file")]).unwrap();
+    let own =
+        warehouse.query(&[&format!("SELECT {HIDDEN}, _file FROM {table} ORDER BY id, _pos, _file")]).unwrap();
     let text = |value: &Value| match value {
         Value::Null => Value::Null,
         Value::String(path) => json!(path.trim_start_matches("file:").trim_start_matches('/')),
@@ -107,8 +111,12 @@ fn hidden_columns_agree(warehouse: &Warehouse, table: &str) {
     let own: Vec<Vec<Value>> = own.iter().map(|row| names.map(|name| text(&row[name])).to_vec()).collect();
     let order = "ORDER BY id, _pos, _file";
     let theirs = spark(warehouse, &[format!("SELECT {HIDDEN}, _file FROM icecap.default.{table} {order}")]);
-    let theirs: Vec<Vec<Value>> =
-        theirs.as_array().unwrap().iter().map(|row| row.as_array().unwrap().iter().map(text).collect()).collect();
+    let theirs: Vec<Vec<Value>> = theirs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row.as_array().unwrap().iter().map(text).collect())
+        .collect();
     assert_eq!(own.len(), theirs.len(), "{table}");
     for (own, theirs) in own.iter().zip(&theirs) {
         assert_eq!(own, theirs, "{table}");
@@ -128,9 +136,8 @@ fn deletion_vectors_of_spark_are_applied_and_row_ids_are_told() {
         assert!(explained(&warehouse, table).contains("deletion vector"));
     }
     // The struct of a file's partition; a star leaves it out.
-    let told = warehouse
-        .query(&["SELECT DISTINCT _partition, _partition.k AS k FROM parted ORDER BY k"])
-        .unwrap();
+    let told =
+        warehouse.query(&["SELECT DISTINCT _partition, _partition.k AS k FROM parted ORDER BY k"]).unwrap();
     let expected: Vec<Value> = (0..3).map(|k| json!({"_partition": {"k": k}, "k": k})).collect();
     assert_eq!(told, expected);
     let star = warehouse.query(&["SELECT * FROM parted WHERE _row_id = 1"]).unwrap();
@@ -150,14 +157,19 @@ fn a_table_that_was_upgraded_with_deletes_is_read() {
     assert_eq!(everyone_agrees(&warehouse, "default.up").len(), before - 2);
     let plan = explained(&warehouse, "up");
     assert!(plan.contains("deletion vector") && plan.contains("position delete file"), "{plan}");
-    spark(&warehouse, &[
-        format!("ALTER TABLE {t} ADD PARTITION FIELD bucket(2, id)"),
-        format!("INSERT INTO {t} VALUES (1000, 1, 'new')"),
-        format!("DELETE FROM {t} WHERE k = 2 AND id > 500"),
-    ]);
+    spark(
+        &warehouse,
+        &[
+            format!("ALTER TABLE {t} ADD PARTITION FIELD bucket(2, id)"),
+            format!("INSERT INTO {t} VALUES (1000, 1, 'new')"),
+            format!("DELETE FROM {t} WHERE k = 2 AND id > 500"),
+        ],
+    );
     everyone_agrees(&warehouse, "default.up");
     queries_agree(&warehouse, "up");
-    let told = warehouse.query(&["SELECT _spec_id AS s, _partition AS p FROM up WHERE id IN (0, 1000) ORDER BY id"]).unwrap();
+    let told = warehouse
+        .query(&["SELECT _spec_id AS s, _partition AS p FROM up WHERE id IN (0, 1000) ORDER BY id"])
+        .unwrap();
     assert_eq!(told[0], json!({"s": 0, "p": {"k": 0, "id_bucket_2": null}}));
     assert_eq!((&told[1]["s"], &told[1]["p"]["k"]), (&json!(1), &json!(1)));
     assert!(told[1]["p"]["id_bucket_2"].is_number());
@@ -175,10 +187,17 @@ fn equality_deletes_are_applied() {
     let warehouse = Warehouse::new().unwrap();
     warehouse.run(&["SHOW TABLES"]).unwrap().success().unwrap();
     let t = "icecap.default.e";
-    spark(&warehouse, &[
-        format!("CREATE TABLE {t} (a int, s string, n int) USING iceberg TBLPROPERTIES ('format-version'='2', 'write.delete.mode'='merge-on-read')"),
-        format!("INSERT INTO {t} SELECT /*+ COALESCE(1) */ cast(id as int), if(id % 5 = 0, NULL, concat('s', id % 10)), cast(id % 4 as int) FROM range(100)"),
-    ]);
+    spark(
+        &warehouse,
+        &[
+            format!(
+                "CREATE TABLE {t} (a int, s string, n int) USING iceberg TBLPROPERTIES ('format-version'='2', 'write.delete.mode'='merge-on-read')"
+            ),
+            format!(
+                "INSERT INTO {t} SELECT /*+ COALESCE(1) */ cast(id as int), if(id % 5 = 0, NULL, concat('s', id % 10)), cast(id % 4 as int) FROM range(100)"
+            ),
+        ],
+    );
     let agree = |left: usize| {
         invariants_hold(&warehouse, "default.e");
         let own: Rows = warehouse.read("default.e").unwrap().rows;
@@ -196,14 +215,17 @@ fn equality_deletes_are_applied() {
     agree(left);
     assert!(left < 78);
     // What comes later is not touched, and a position delete goes beside them.
-    spark(&warehouse, &[
-        format!("INSERT INTO {t} VALUES (1, NULL, 9), (2, 's3', 3)"),
-        format!("DELETE FROM {t} WHERE a = 6"),
-        format!("ALTER TABLE {t} ALTER COLUMN a TYPE bigint"),
-        format!("ALTER TABLE {t} RENAME COLUMN s TO label"),
-    ]);
+    spark(
+        &warehouse,
+        &[
+            format!("INSERT INTO {t} VALUES (1, NULL, 9), (2, 's3', 3)"),
+            format!("DELETE FROM {t} WHERE a = 6"),
+            format!("ALTER TABLE {t} ALTER COLUMN a TYPE bigint"),
+            format!("ALTER TABLE {t} RENAME COLUMN s TO label"),
+        ],
+    );
     agree(left + 1);
-    let seen = warehouse.query(&["SELECT a FROM e WHERE a < 3 ORDER BY a", ]).unwrap();
+    let seen = warehouse.query(&["SELECT a FROM e WHERE a < 3 ORDER BY a"]).unwrap();
     assert_eq!(seen, [json!({"a": 0}), json!({"a": 1}), json!({"a": 2})][1..].to_vec());
     let count = warehouse.query(&["SELECT count(*) AS n, max(a) AS high FROM e"]).unwrap();
     assert_eq!(count, [json!({"n": left + 1, "high": 99})]);

@@ -9,6 +9,7 @@
 
 mod compare;
 mod concurrency;
+mod conflicts;
 mod crash;
 mod deletes;
 mod explain;

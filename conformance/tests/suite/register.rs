@@ -157,6 +157,7 @@ fn named_by_a_manifest(location: &str, path: &str) -> String {
             operation: Operation::Append,
             added: &[file],
             removed: &[],
+            data_sequence_number: None,
             extra_summary: Default::default(),
             now_ms: metadata.last_updated_ms() + 1,
             uuid: SystemIds.uuid(),

@@ -103,11 +103,13 @@ files!(
     arithmetic,
     create_table,
     ctas,
+    delete,
     describe,
     drop_table,
     explain,
     hidden,
     insert,
+    merge,
     names,
     namespace,
     read_csv,
@@ -120,6 +122,7 @@ files!(
     show_table,
     time_travel,
     types,
+    update,
 );
 
 #[test]

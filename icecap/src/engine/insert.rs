@@ -58,10 +58,7 @@ impl Run {
         .await
     }
 
-    pub(super) async fn plan_insert(
-        &self,
-        insert: &Insert,
-    ) -> Result<(LoadedTable, LogicalPlan)> {
+    pub(super) async fn plan_insert(&self, insert: &Insert) -> Result<(LoadedTable, LogicalPlan)> {
         let loaded = self.parts.load(&insert.table).await?;
         let metadata = loaded.document.metadata();
         check_format(&loaded)?;

@@ -105,12 +105,7 @@ impl Run {
     }
 
     /// Runs everything but the commit.
-    async fn perform(
-        &self,
-        write: ActiveWrite,
-        planned: &Planned,
-        change: RowChange<'_>,
-    ) -> Result<Changed> {
+    async fn perform(&self, write: ActiveWrite, planned: &Planned, change: RowChange<'_>) -> Result<Changed> {
         let mut outcome = match self.delta(write, planned).await {
             Ok(outcome) => outcome,
             Err(error) if is_matched_twice(&error).is_some() => {
@@ -156,10 +151,7 @@ impl Run {
             schema_id: planned.metadata().current_schema_id(),
             data_sequence_number: None,
             rows,
-            validation: Validation {
-                isolation: planned.settings.isolation,
-                filter: planned.filter.clone(),
-            },
+            validation: Validation { isolation: planned.settings.isolation, filter: planned.filter.clone() },
         };
         Ok(Changed { files, rewrites, left_files })
     }

@@ -221,7 +221,11 @@ fn project(
     }
     let exprs: Vec<Expr> = exprs.into_iter().collect();
     if exprs.len() != names.len() {
-        return Err(Error::bug(format!("a lowered statement has {} columns of {}", exprs.len(), names.len())));
+        return Err(Error::bug(format!(
+            "a lowered statement has {} columns of {}",
+            exprs.len(),
+            names.len()
+        )));
     }
     let exprs = exprs.into_iter().zip(names).map(|(expr, name)| expr.alias(name));
     LogicalPlanBuilder::from(input)
@@ -234,10 +238,7 @@ fn project(
 fn with_column(input: LogicalPlan, expr: Expr) -> Result<LogicalPlan> {
     let mut all: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
     all.push(expr);
-    LogicalPlanBuilder::from(input)
-        .project(all)
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(from_datafusion)
+    LogicalPlanBuilder::from(input).project(all).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
 }
 
 fn column(name: &str) -> Expr {

@@ -312,7 +312,9 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
         && cursor.is_keyword_at(2, "RUN")
         && matches!(cursor.peek_at(3), Some(Token::RParen));
     if dry_run && analyze {
-        return Err(cursor.invalid("EXPLAIN ANALYZE runs the statement and DRY RUN does not: write one of them"));
+        return Err(
+            cursor.invalid("EXPLAIN ANALYZE runs the statement and DRY RUN does not: write one of them")
+        );
     }
     if dry_run {
         (0..4).for_each(|_| cursor.advance());
@@ -334,7 +336,9 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
     let statement = statement(cursor)?;
     match &statement {
         Statement::Query(_) if dry_run => {
-            return Err(here.invalid("a query writes nothing: DRY RUN is for INSERT, CREATE TABLE … AS, DELETE, UPDATE and MERGE"));
+            return Err(here.invalid(
+                "a query writes nothing: DRY RUN is for INSERT, CREATE TABLE … AS, DELETE, UPDATE and MERGE",
+            ));
         }
         Statement::Query(_)
         | Statement::Insert(_)

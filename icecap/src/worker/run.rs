@@ -178,7 +178,8 @@ impl Emitted {
     /// Takes rows `(kind, payload)`.
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let no_writer = || Error::bug("a task's plan does not end in a writer");
-        let kinds = batch.column_by_name("kind").and_then(|kinds| kinds.as_any().downcast_ref::<StringArray>());
+        let kinds =
+            batch.column_by_name("kind").and_then(|kinds| kinds.as_any().downcast_ref::<StringArray>());
         let payloads = batch
             .column_by_name("staged_file")
             .and_then(|payloads| payloads.as_any().downcast_ref::<BinaryArray>());

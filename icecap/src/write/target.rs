@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use icecap_table::iceberg::spec::{
-    FormatVersion, NestedField, NestedFieldRef, PartitionSpec, PartitionSpecRef, PrimitiveType, Schema, SchemaRef,
-    Type,
+    FormatVersion, NestedField, NestedFieldRef, PartitionSpec, PartitionSpecRef, PrimitiveType, Schema,
+    SchemaRef, Type,
 };
 use icecap_table::id::WriteId;
 use icecap_table::properties::WriteSettings;

@@ -16,8 +16,8 @@ use iceberg::spec::{FormatVersion, TableProperties};
 
 pub use self::athena::map_athena;
 pub use self::commit_settings::CommitSettings;
-pub use self::upkeep_settings::{RetentionSettings, RewriteSettings};
 pub use self::row_level::{DeleteGranularity, RowLevelMode, RowLevelSettings};
+pub use self::upkeep_settings::{RetentionSettings, RewriteSettings};
 pub use self::write_settings::{
     BloomFilter, Codec, DistributionMode, METRICS_TRUNCATE_DEFAULT, MetricsMode, MetricsSettings,
     WriteSettings,

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use icecap_table::commit::RemovedFile;
 use icecap_table::deletes::{PositionSet, PuffinWriter};
-use icecap_table::iceberg::spec::{Datum, Literal, TableMetadata, Type};
+use icecap_table::iceberg::spec::{TableMetadata, Type};
 use icecap_table::properties::{DeleteGranularity, WriteSettings};
 use icecap_table::scan::{DeleteFile, ScanFile};
 use icecap_table::staged_file::{DeletedPositions, FileContent, Positions, StagedFile};
 
+use super::Touched;
 use super::plan::Planned;
 use super::position_file::encode_position_deletes;
-use super::Touched;
 use crate::engine::insert::data_location;
 use crate::engine::session::Run;
 use crate::engine::write::ActiveWrite;
-use crate::scan::deleted_positions;
+use crate::scan::{bytes_of_literal, deleted_positions};
 use crate::write::file_location;
 use crate::{Error, Result};
 
@@ -86,7 +86,8 @@ impl Run {
     async fn older_deletes(&self, planned: &Planned, at: usize, new: u64) -> Result<Option<PositionSet>> {
         let file = planned.file(at)?;
         let older = file.deletes.iter().filter_map(|at| planned.scan.deletes.get(*at));
-        let older = older.filter(|delete| !delete.is_equality()).map(|delete| delete.record_count).sum::<u64>();
+        let older =
+            older.filter(|delete| !delete.is_equality()).map(|delete| delete.record_count).sum::<u64>();
         if older == 0 || (!planned.is_v3() && new + older < file.record_count) {
             return Ok(None);
         }
@@ -162,8 +163,7 @@ impl Run {
             group.sort_by(|a, b| a.file.path.cmp(&b.file.path));
             let Some(first) = group.first() else { continue };
             let location = names.next("parquet");
-            let mut staged =
-                staged_delete(planned, FileContent::PositionDeletes, &location, first.file)?;
+            let mut staged = staged_delete(planned, FileContent::PositionDeletes, &location, first.file)?;
             let bytes = encode_position_deletes(&group, &mut staged)?;
             for Gone { file, positions } in &group {
                 let bitmap = positions.to_portable();
@@ -231,13 +231,9 @@ fn partition_bytes(metadata: &TableMetadata, file: &ScanFile) -> Result<Vec<Opti
         .ok_or_else(|| broken("a data file names a partition spec that is not there"))?;
     let mut bytes = Vec::with_capacity(spec.fields().len());
     for (at, field) in spec.fields().iter().enumerate() {
-        let value = match file.partition.get(at).and_then(Option::as_ref) {
-            Some(Literal::Primitive(value)) => value.clone(),
-            Some(_) => return Err(broken("a partition value is nested")),
-            None => {
-                bytes.push(None);
-                continue;
-            }
+        let Some(value) = file.partition.get(at).and_then(Option::as_ref) else {
+            bytes.push(None);
+            continue;
         };
         let source = metadata
             .schemas_iter()
@@ -248,10 +244,7 @@ fn partition_bytes(metadata: &TableMetadata, file: &ScanFile) -> Result<Vec<Opti
             .result_type(&source.field_type)
             .map_err(|error| broken("a partition has no type").with_source(error))?;
         let Type::Primitive(ty) = ty else { return Err(broken("a partition value is nested")) };
-        let value = Datum::new(ty, value)
-            .to_bytes()
-            .map_err(|error| broken("a partition value cannot be written").with_source(error))?;
-        bytes.push(Some(value.to_vec()));
+        bytes.push(Some(bytes_of_literal(value, &ty)?));
     }
     Ok(bytes)
 }

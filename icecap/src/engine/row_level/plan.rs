@@ -200,7 +200,8 @@ fn check_columns(table: &IcebergTable, metadata: &TableMetadata) -> Result<()> {
 
 /// Whether a scan reads the target itself, and not the same table in a subquery.
 pub(super) fn is_target(scan: &TableScan, provider: &Arc<dyn TableProvider>) -> bool {
-    source_as_provider(&scan.source).is_ok_and(|source| std::ptr::addr_eq(Arc::as_ptr(&source), Arc::as_ptr(provider)))
+    source_as_provider(&scan.source)
+        .is_ok_and(|source| std::ptr::addr_eq(Arc::as_ptr(&source), Arc::as_ptr(provider)))
 }
 
 /// The scan of the target; `None` when the optimiser found that no row of it can matter.
@@ -263,4 +264,3 @@ pub(super) fn only(files: &ScanPlan, wanted: &[usize]) -> ScanPlan {
     let left_out: Vec<usize> = (0..files.files.len()).filter(|at| !wanted.contains(at)).collect();
     without(files, &left_out)
 }
-

@@ -38,7 +38,9 @@ pub(super) fn encode_position_deletes(group: &[&Gone<'_>], staged: &mut StagedFi
     ]));
     let level = ZstdLevel::try_new(3).map_err(broken)?;
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties)).map_err(broken)?;
+    let mut bytes = Vec::new();
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, Arc::clone(&schema), Some(properties)).map_err(broken)?;
     let mut rows = 0;
     let mut bounds: Option<(i64, i64)> = None;
     for Gone { file, positions } in group {
@@ -51,17 +53,15 @@ pub(super) fn encode_position_deletes(group: &[&Gone<'_>], staged: &mut StagedFi
             }
             rows += positions.len() as u64;
             let paths = StringArray::from_iter_values(std::iter::repeat_n(&file.path, positions.len()));
-            let batch =
-                RecordBatch::try_new(
-                    Arc::clone(&schema),
-                    vec![Arc::new(paths), Arc::new(Int64Array::from(positions))],
-                )
-                .map_err(|error| Error::bug("position deletes make no batch").with_source(error))?;
+            let batch = RecordBatch::try_new(
+                Arc::clone(&schema),
+                vec![Arc::new(paths), Arc::new(Int64Array::from(positions))],
+            )
+            .map_err(|error| Error::bug("position deletes make no batch").with_source(error))?;
             writer.write(&batch).map_err(broken)?;
         }
     }
-    let metadata = writer.finish().map_err(broken)?;
-    let bytes = writer.into_inner().map_err(broken)?;
+    let metadata = writer.close().map_err(broken)?;
     for (at, id) in [PATH, POSITION].into_iter().enumerate() {
         let size = metadata.row_groups().iter().map(|group| group.column(at).compressed_size()).sum::<i64>();
         staged.column_sizes.insert(id, u64::try_from(size).unwrap_or_default());

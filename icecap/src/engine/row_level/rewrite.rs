@@ -84,10 +84,10 @@ fn one_more(
 
 /// Every row of a table, with its id and the sequence number of its last change where they are kept.
 fn all_rows(table: IcebergTable, planned: &Planned, lineage: bool) -> Result<LogicalPlan> {
-    let own = planned.metadata().current_schema().as_struct().fields().iter().map(|field| field.name.as_str());
+    let own =
+        planned.metadata().current_schema().as_struct().fields().iter().map(|field| field.name.as_str());
     let kept = ["_row_id", "_last_updated_sequence_number"].into_iter().filter(|_| lineage);
-    let columns: Vec<Expr> =
-        own.chain(kept).map(|name| Expr::Column(Column::new(Some("t"), name))).collect();
+    let columns: Vec<Expr> = own.chain(kept).map(|name| Expr::Column(Column::new(Some("t"), name))).collect();
     LogicalPlanBuilder::scan("t", provider_as_source(Arc::new(table)), None)
         .and_then(|scan| scan.project(columns))
         .and_then(LogicalPlanBuilder::build)

@@ -44,7 +44,9 @@ impl Run {
         file: &str,
         position: u64,
     ) -> Result<Option<String>> {
-        let Some(at) = planned.scan.files.iter().position(|known| known.path == file) else { return Ok(None) };
+        let Some(at) = planned.scan.files.iter().position(|known| known.path == file) else {
+            return Ok(None);
+        };
         let names = key_columns(planned, change);
         let column = |name: &str| Expr::Column(Column::new(Some("t"), name));
         let table = planned.table.clone().with_plan(only(&planned.scan, &[at]));
@@ -55,8 +57,7 @@ impl Run {
             .and_then(LogicalPlanBuilder::build)
             .map_err(from_datafusion)?;
         let physical = self.physical_plan(&plan).await?;
-        let batches =
-            collect(physical, self.parts.executor.task_context()).await.map_err(from_datafusion)?;
+        let batches = collect(physical, self.parts.executor.task_context()).await.map_err(from_datafusion)?;
         let Some(row) = batches.into_iter().find(|batch| batch.num_rows() > 0) else { return Ok(None) };
         let values = row.columns().iter().zip(&names).map(|(values, name)| {
             let value = match values.is_null(0) {

@@ -61,14 +61,9 @@ impl Run {
         let mut dead = 0;
         for delete in file.deletes.iter().filter_map(|at| planned.scan.deletes.get(*at)) {
             if !delete.is_deletion_vector() {
-                let positions = deleted_positions(
-                    &self.parts.storage,
-                    &planned.scan,
-                    at,
-                    Some(&self.parts.policy),
-                    &self.parts.executor.task_context(),
-                );
-                dead = positions.await?.len();
+                let (storage, policy) = (&self.parts.storage, Some(&self.parts.policy));
+                let context = self.parts.executor.task_context();
+                dead = deleted_positions(storage, &planned.scan, at, policy, &context).await?.len();
                 break;
             }
             dead += delete.record_count;

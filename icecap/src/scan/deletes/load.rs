@@ -163,7 +163,7 @@ impl DeleteLoader {
         let mut set = EqualitySet::new(field_ids.to_vec(), types)?;
         let mut rows = self.read(source, schema, None)?;
         while let Some(batch) = rows.next().await {
-            let grown = set.add(&batch.map_err(from_datafusion)?).map_err(|e| from_datafusion(e))?;
+            let grown = set.add(&batch.map_err(from_datafusion)?).map_err(from_datafusion)?;
             self.reserve(grown)?;
         }
         Ok(Loaded::Equality(Arc::new(set)))

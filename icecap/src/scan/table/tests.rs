@@ -117,6 +117,7 @@ impl Made {
                 operation: Operation::Append,
                 added: &report.staged_files,
                 removed: &[],
+                data_sequence_number: None,
                 extra_summary: BTreeMap::new(),
                 now_ms: 1000 + i64::try_from(self.writes).unwrap(),
                 uuid: Uuid::from_u128(1000 + self.writes),

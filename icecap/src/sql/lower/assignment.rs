@@ -53,7 +53,10 @@ pub(super) fn resolve(
 }
 
 /// Columns from the source's of the same name.
-pub(super) fn by_name(schema: &Schema, mut value_of: impl FnMut(&str) -> Result<usize>) -> Result<Vec<Assigned>> {
+pub(super) fn by_name(
+    schema: &Schema,
+    mut value_of: impl FnMut(&str) -> Result<usize>,
+) -> Result<Vec<Assigned>> {
     let fields = schema.as_struct().fields().iter().enumerate();
     fields.map(|(at, field)| Ok(Assigned { path: vec![at], value: Some(value_of(&field.name)?) })).collect()
 }
@@ -100,7 +103,10 @@ fn names_of(fields: &[NestedFieldRef]) -> Vec<&str> {
 }
 
 fn no_column(written: &str, fields: &[NestedFieldRef]) -> Error {
-    Error::invalid(format!("the table has no column {written}: its columns are {}", names_of(fields).join(", ")))
+    Error::invalid(format!(
+        "the table has no column {written}: its columns are {}",
+        names_of(fields).join(", ")
+    ))
 }
 
 fn path_of(written: &Name, target: &TargetName, schema: &Schema) -> Result<Vec<usize>> {

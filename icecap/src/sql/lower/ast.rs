@@ -65,11 +65,9 @@ impl TargetName {
     pub(super) fn new(name: &Name, alias: Option<&NamePart>) -> Self {
         let full: Vec<String> = name.0.iter().map(|part| folded(&part.value)).collect();
         match (alias, name.0.last()) {
-            (Some(alias), _) => Self {
-                ident: ident(alias),
-                long: None,
-                names: vec![vec![folded(&alias.value)]],
-            },
+            (Some(alias), _) => {
+                Self { ident: ident(alias), long: None, names: vec![vec![folded(&alias.value)]] }
+            }
             (None, last) => {
                 let short = full.last().cloned().unwrap_or_default();
                 Self {
@@ -87,10 +85,8 @@ impl TargetName {
 
     /// Where a row is: its file, its position, and its id where that is wanted.
     pub(super) fn place(&self, row_id: bool) -> Vec<SelectItem> {
-        let mut items = vec![
-            item(qualified(&self.ident, FILE), "#file"),
-            item(qualified(&self.ident, POS), "#pos"),
-        ];
+        let mut items =
+            vec![item(qualified(&self.ident, FILE), "#file"), item(qualified(&self.ident, POS), "#pos")];
         if row_id {
             items.push(item(qualified(&self.ident, ROW_ID), "#row_id"));
         }
@@ -184,7 +180,8 @@ pub(super) fn select(
     condition: Option<Expr>,
 ) -> Result<Query> {
     // The parser knows what a SELECT without anything is.
-    let parsed = Parser::new(&IcecapDialect).try_with_sql("SELECT 1").and_then(|mut parser| parser.parse_query());
+    let parsed =
+        Parser::new(&IcecapDialect).try_with_sql("SELECT 1").and_then(|mut parser| parser.parse_query());
     let mut query = *parsed.map_err(|error| Error::bug("SELECT 1 is no query").with_source(error))?;
     let select = body(&mut query)?;
     select.projection = items;

@@ -94,7 +94,9 @@ fn action(rest: &mut Rest<'_>, kind: MatchKind) -> Result<MergeAction> {
         return Ok(MergeAction::Update(rest.assignments()?));
     }
     if rest.is(&["INSERT"]) {
-        return Err(rest.invalid(&format!("{} updates or deletes: only WHEN NOT MATCHED inserts", words(kind))));
+        return Err(
+            rest.invalid(&format!("{} updates or deletes: only WHEN NOT MATCHED inserts", words(kind)))
+        );
     }
     Err(rest.expected("UPDATE SET or DELETE"))
 }

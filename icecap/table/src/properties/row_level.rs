@@ -63,11 +63,8 @@ impl RowLevelSettings {
             "copy-on-write",
             [RowLevelMode::CopyOnWrite.as_str(), RowLevelMode::MergeOnRead.as_str()],
         )?;
-        let serializable = choose(
-            format!("write.{command}.isolation-level"),
-            "serializable",
-            ["serializable", "snapshot"],
-        )?;
+        let serializable =
+            choose(format!("write.{command}.isolation-level"), "serializable", ["serializable", "snapshot"])?;
         let by_file = choose("write.delete.granularity".to_owned(), "file", ["file", "partition"])?;
         Ok(Self {
             mode: if rewrites { RowLevelMode::CopyOnWrite } else { RowLevelMode::MergeOnRead },
