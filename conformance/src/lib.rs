@@ -10,11 +10,8 @@
 //! client by which they reach an S3 server, and the committer, which pairs of commits are sent to as an engine would.
 
 pub mod canonical;
-<<<<<<< HEAD
-pub mod differential;
-=======
 pub mod conflicts;
->>>>>>> h-dml
+pub mod differential;
 mod failure;
 pub mod matrix;
 pub mod random;
