@@ -1,8 +1,10 @@
 //! Runs `.slt` files (SQL logic tests) over a [`Driver`], and checks the spec's invariants after every commit.
 //!
 //! A cell is written as `icecap` prints it in JSON, with NULL as `NULL`, an empty text as `(empty)` and other
-//! texts without quotes. `statement count N` is about inserted rows. A file that says `control substitution on`
+//! texts without quotes. `statement count N` is about rows inserted, updated and deleted. A file that says `control substitution on`
 //! may use `${data}` (the folder `slt/data`, or its copy on S3), `${warehouse}` and `${beside}` (an empty folder for its own use).
+
+mod layout;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner, parse_file};
 
+pub use self::layout::{Layout, LayoutDriver, Parting};
 use crate::reader::source_folder;
 use crate::stack::{Output, Said, Session, Warehouse};
 use crate::{Failure, Result};
@@ -30,7 +33,7 @@ pub trait Driver: Send {
 pub enum Answer {
     /// A query's rows.
     Rows(Vec<Vec<String>>),
-    /// How many rows a write inserted; 0 for what inserts none.
+    /// How many rows a write inserted, updated and deleted; 0 for what touches none.
     Done(u64),
 }
 
@@ -99,13 +102,17 @@ impl Driver for SessionDriver {
 }
 
 fn answer(sql: &str, output: Output) -> Result<Answer> {
-    let objects = output.objects()?;
+    answer_of(sql, &output.objects()?)
+}
+
+fn answer_of(sql: &str, objects: &[Value]) -> Result<Answer> {
     if is_query(sql) {
         return Ok(Answer::Rows(objects.iter().map(cells).collect()));
     }
-    match objects.as_slice() {
+    match objects {
         [summary] if summary["statement"].is_string() => {
-            Ok(Answer::Done(summary["rows_inserted"].as_u64().unwrap_or_default()))
+            let rows = ["rows_inserted", "rows_updated", "rows_deleted"];
+            Ok(Answer::Done(rows.iter().filter_map(|key| summary[*key].as_u64()).sum()))
         }
         other => Err(Failure::new(format!("expected one summary, got {other:?}"))),
     }

@@ -2,6 +2,7 @@
 
 mod command;
 mod gate;
+mod host;
 mod invariants;
 mod lambda;
 mod output;
@@ -11,7 +12,8 @@ mod s3;
 mod session;
 mod warehouse;
 
-pub use command::{icecap_binary, run_within, writer_binary};
+pub use command::{host_binary, icecap_binary, run_within, writer_binary};
+pub use host::Host;
 pub use lambda::{LambdaService, SharedWriters};
 pub use output::Output;
 pub use process::{children_of, is_running, signal, wait_until};

@@ -4,7 +4,7 @@
 //! `ICECAP_RANDOM_STATEMENTS` says how many (60 otherwise, a third through each executor), `ICECAP_RANDOM_SEED` with
 //! which the first is made.
 
-use icecap_conformance::random::{RandomCtas, TABLES};
+use icecap_conformance::random_ctas::{RandomCtas, TABLES};
 use icecap_conformance::stack::{Said, Session, SharedWriters, Warehouse};
 use serde_json::{Value, json};
 

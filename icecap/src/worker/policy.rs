@@ -10,7 +10,7 @@ use prost::Message;
 use crate::plan::{TaskOutput, WriteTask};
 use crate::scan::IcecapScanExec;
 use crate::source::{SourcePolicy, SourceScanExec};
-use crate::write::IcebergWriteExec;
+use crate::write::{IcebergDeltaExec, IcebergWriteExec};
 
 /// The locations that a task is held to. They travel in its request and not in its plan: the statement's prefixes
 /// hold wherever it runs.
@@ -85,6 +85,8 @@ fn check_node(node: &Arc<dyn ExecutionPlan>, tables: &Policy, sources: &SourcePo
         }
     } else if let Some(write) = node.downcast_ref::<IcebergWriteExec>() {
         tables.check_readable(&write.target().data_location)?;
+    } else if let Some(delta) = node.downcast_ref::<IcebergDeltaExec>() {
+        tables.check_readable(&delta.target().data_location)?;
     }
     node.children().into_iter().try_for_each(|child| check_node(child, tables, sources))
 }
