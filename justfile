@@ -38,6 +38,15 @@ random-statements count="500" seed="1000":
     . scripts/env; ICECAP_RANDOM_STATEMENTS={{ count }} ICECAP_RANDOM_SEED={{ seed }} \
         cargo test --profile ci --package icecap --lib stage::tests::random
 
+# Pairs of concurrent commits, from any file of the form of conformance/data/commit_conflicts_v2.jsonl
+conflicts file="conformance/data/commit_conflicts_v2.jsonl":
+    . scripts/env; cargo run --profile ci --package icecap-conformance --bin commit-conflicts -- {{ file }}
+
+# COUNT random sequences of statements that race, against a model of rows (24 are in every test run)
+random-races count="500":
+    . scripts/env; ICECAP_RANDOM_RACES={{ count }} \
+        cargo test --profile ci --package icecap-commit-service --lib committer::tests::model
+
 # The flights example
 flights:
     examples/flights/run

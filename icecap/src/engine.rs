@@ -42,7 +42,7 @@ pub use progress::{Progress, Reading};
 pub use session::{Session, StatementResult};
 pub use settings::{EngineSettings, Writers};
 pub use summary::{Cost, DoneSummary, WriteSummary};
-pub use upkeep::{Maintenance, OptimizeRequest, Upkeep, UpkeepIntent, VacuumRequest};
+pub use upkeep::{Maintenance, OptimizeRequest, Rewritten, Upkeep, UpkeepIntent, UpkeepWrite, VacuumRequest};
 pub use verify::{METADATA_SUFFIX, VerifyReport};
 
 use self::settings::Tier;

@@ -27,6 +27,7 @@ mod slt;
 mod survival;
 mod travel;
 mod types;
+mod upkeep;
 mod verify;
 mod writers;
 

@@ -110,6 +110,7 @@ files!(
     insert,
     names,
     namespace,
+    optimize,
     read_csv,
     read_folders,
     read_json,
@@ -120,6 +121,7 @@ files!(
     show_table,
     time_travel,
     types,
+    vacuum,
 );
 
 #[test]

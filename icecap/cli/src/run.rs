@@ -1,6 +1,7 @@
 //! Statements through the engine, one after another, and their results to where they belong.
 
 use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
 
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -8,6 +9,7 @@ use icecap::dispatch::usage;
 use icecap::engine::{Cancel, Engine, EngineSettings, Progress, Session, StatementResult, Writers};
 use icecap::plan::from_datafusion;
 use icecap::sql::{ParsedStatement, Statement, StatementText, parse_statement, split_script};
+use icecap_compaction::Compaction;
 use icecap_table::{Error, Result};
 
 use crate::args::{SqlCommand, WriterCommand, WritersArg};
@@ -71,7 +73,8 @@ pub(crate) fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime>
 /// # Errors
 /// As [`Engine::open`].
 pub(crate) async fn open(command: &SqlCommand) -> Result<Engine> {
-    Engine::open(settings(command)?).await
+    let engine = Engine::open(settings(command)?).await?;
+    Ok(engine.with_maintenance(Arc::new(Compaction)))
 }
 
 /// A statement whose turn it is.

@@ -121,7 +121,7 @@ impl Run {
     }
 
     /// When tasks that nobody waits for any more stop by themselves: a little after the statement's own limit.
-    fn deadline_ms(&self) -> Option<i64> {
+    pub(super) fn deadline_ms(&self) -> Option<i64> {
         let limit = i64::try_from((self.parts.settings.timeout? + DEADLINE_GRACE).as_millis()).ok()?;
         Some(self.started_ms.saturating_add(limit))
     }
