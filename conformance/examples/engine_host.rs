@@ -99,7 +99,8 @@ async fn objects(session: &Session, sql: &str) -> Result<Vec<Value>> {
                 printed.extend(summary.show(Format::Json).into_bytes());
             }
             StatementResult::Done(done) => {
-                let summary = Summary::Done(Done { statement: done.statement, table: done.table, counts: done.counts });
+                let summary =
+                    Summary::Done(Done { statement: done.statement, table: done.table, counts: done.counts });
                 printed.extend(summary.show(Format::Json).into_bytes());
             }
         }

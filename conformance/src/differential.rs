@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use self::lineage::Lineage;
 pub use self::pairs::Ending;
 use crate::canonical::{Column, Kind, Rows, difference};
-use crate::random::{COLUMNS_OF_DUCKDB, COLUMNS_OF_ICECAP, Coverage, Generator, Kind as What, SCHEMA, Sql, Statement};
+use crate::random::{
+    COLUMNS_OF_DUCKDB, COLUMNS_OF_ICECAP, Coverage, Generator, Kind as What, SCHEMA, Sql, Statement,
+};
 use crate::reader::Reader;
 use crate::slt::Layout;
 use crate::stack::Host;
@@ -129,9 +131,13 @@ impl<'a> Trial<'a> {
         self.coverage.count(&statement.features);
         self.statements += 1;
         match (&done, expected["error"].as_str()) {
-            (Ok(rows), None) if statement.kind == What::Insert || expected["rows"] == rows.iter().sum::<u64>() => {}
+            (Ok(rows), None)
+                if statement.kind == What::Insert || expected["rows"] == rows.iter().sum::<u64>() => {}
             (Ok(rows), None) => {
-                return Err(Failure::new(format!("Icecap changed {rows:?} rows, DuckDB {}", expected["rows"])));
+                return Err(Failure::new(format!(
+                    "Icecap changed {rows:?} rows, DuckDB {}",
+                    expected["rows"]
+                )));
             }
             (Err(error), Some(why)) if error.starts_with("error[invalid]") => {
                 self.refused += 1;
@@ -139,10 +145,14 @@ impl<'a> Trial<'a> {
                     self.coverage.count(&["two source rows for one target row"].into());
                 }
             }
-            (Err(error), None) => return Err(Failure::new(format!("Icecap fails and DuckDB does not: {error}"))),
+            (Err(error), None) => {
+                return Err(Failure::new(format!("Icecap fails and DuckDB does not: {error}")));
+            }
             (Ok(_), Some(why)) => return Err(Failure::new(format!("Icecap does what must fail: {why}"))),
             (Err(error), Some(why)) => {
-                return Err(Failure::new(format!("Icecap fails with another kind of error than invalid: {error} ({why})")));
+                return Err(Failure::new(format!(
+                    "Icecap fails with another kind of error than invalid: {error} ({why})"
+                )));
             }
         }
         self.compare()?;

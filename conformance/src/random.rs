@@ -109,9 +109,9 @@ impl Generator {
     /// Of a seed, for a table partitioned by these fields.
     pub fn new(seed: u64, fields: &[&str]) -> Self {
         let is_in = |column: &Column| {
-            fields.iter().any(|field| {
-                field.split(|c: char| !c.is_alphanumeric()).any(|word| word == column.name())
-            })
+            fields
+                .iter()
+                .any(|field| field.split(|c: char| !c.is_alphanumeric()).any(|word| word == column.name()))
         };
         Self {
             rng: StdRng::seed_from_u64(seed),

@@ -26,9 +26,9 @@ pub mod types;
 mod values;
 
 pub use ast::{
-    AlterAction, AlterTable, Assignment, ColumnDef, CreateTable, Delete, Insert, MatchKind, Merge, MergeAction,
-    MergeClause, Name, NamePart, ParsedStatement, PartitionTerm, SortTerm, Statement, TableUse, TableUseKind,
-    Update, Value, VersionSpec,
+    AlterAction, AlterTable, Assignment, ColumnDef, CreateTable, Delete, Insert, MatchKind, Merge,
+    MergeAction, MergeClause, Name, NamePart, ParsedStatement, PartitionTerm, SortTerm, Statement, TableUse,
+    TableUseKind, Update, Value, VersionSpec,
 };
 pub use error::from_datafusion;
 pub(crate) use hidden::HIDDEN_MARK;

@@ -38,12 +38,16 @@ impl Lineage {
                 None => return Err(Failure::new(format!("the row id {id} came back: {row}"))),
                 Some((old, columns)) if old == sequence => {
                     if columns != row {
-                        return Err(Failure::new(format!("row {id} changed without a new sequence number: {columns} → {row}")));
+                        return Err(Failure::new(format!(
+                            "row {id} changed without a new sequence number: {columns} → {row}"
+                        )));
                     }
                 }
                 Some(_) if *sequence > newest => changed += 1,
                 Some((old, _)) => {
-                    return Err(Failure::new(format!("row {id} went from sequence number {old} to {sequence}")));
+                    return Err(Failure::new(format!(
+                        "row {id} went from sequence number {old} to {sequence}"
+                    )));
                 }
             }
         }

@@ -155,7 +155,10 @@ impl Generator {
                     self.note("MATCHED UPDATE SET *");
                     self.note_keys();
                     let all = Column::ALL.map(|column| format!("{0} = src.{0}", column.name()));
-                    Sql { icecap: "UPDATE SET *".to_owned(), duckdb: format!("UPDATE SET {}", all.join(", ")) }
+                    Sql {
+                        icecap: "UPDATE SET *".to_owned(),
+                        duckdb: format!("UPDATE SET {}", all.join(", ")),
+                    }
                 }
                 _ => {
                     self.note("MATCHED UPDATE");

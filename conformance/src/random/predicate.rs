@@ -75,7 +75,11 @@ impl Generator {
             }
             9..=11 => self.list(column, &of),
             12 => {
-                let v = if scope.columns.contains(&Column::V) { self.column(&scope, Column::V) } else { return sql!("{} IS NOT NULL", of) };
+                let v = if scope.columns.contains(&Column::V) {
+                    self.column(&scope, Column::V)
+                } else {
+                    return sql!("{} IS NOT NULL", of);
+                };
                 self.note("LIKE");
                 let not = Sql::same(*self.one(&["", "NOT "]));
                 let pattern = Sql::same(*self.one(&["a%", "%b", "_", "%", "b_c"]));
@@ -163,18 +167,32 @@ impl Generator {
             2 => {
                 self.note(if not { "NOT EXISTS" } else { "EXISTS" });
                 let not = Sql::same(if not { "NOT " } else { "" });
-                sql!("{}EXISTS (SELECT 1 FROM {} AS q WHERE q.{} = {} AND {})", not, from, name, of, condition)
+                sql!(
+                    "{}EXISTS (SELECT 1 FROM {} AS q WHERE q.{} = {} AND {})",
+                    not,
+                    from,
+                    name,
+                    of,
+                    condition
+                )
             }
             3 => {
                 self.note("scalar subquery");
-                let (comparison, most) = (Sql::same(*self.one(&COMPARISONS)), Sql::same(*self.one(&["min", "max", "avg"])));
+                let (comparison, most) =
+                    (Sql::same(*self.one(&COMPARISONS)), Sql::same(*self.one(&["min", "max", "avg"])));
                 sql!("{} {} (SELECT {}(q.k) FROM {} AS q WHERE {})", of, comparison, most, from, condition)
             }
             _ => {
                 self.note("correlated scalar subquery");
                 let comparison = Sql::same(*self.one(&COMPARISONS));
                 if self.chance(40) {
-                    return sql!("(SELECT count(*) FROM {} AS q WHERE q.{} = {}) {} 1", from, name, of, comparison);
+                    return sql!(
+                        "(SELECT count(*) FROM {} AS q WHERE q.{} = {}) {} 1",
+                        from,
+                        name,
+                        of,
+                        comparison
+                    );
                 }
                 sql!("{} {} (SELECT max(q.id) FROM {} AS q WHERE q.{} = {})", of, comparison, from, name, of)
             }

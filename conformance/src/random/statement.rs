@@ -82,12 +82,9 @@ impl Generator {
     fn update(&mut self) -> Statement {
         self.note("UPDATE");
         let (alias, scope) = self.target(true);
-        let set = self.assignments(&scope, &[scope.clone()]);
-        let condition = if self.chance(94) {
-            sql!(" WHERE {}", self.predicate(&[scope]))
-        } else {
-            Sql::same("")
-        };
+        let set = self.assignments(&scope, std::slice::from_ref(&scope));
+        let condition =
+            if self.chance(94) { sql!(" WHERE {}", self.predicate(&[scope])) } else { Sql::same("") };
         self.done(Kind::Update, sql!("UPDATE @t{} SET {}{}", alias, set, condition), None)
     }
 

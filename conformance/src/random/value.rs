@@ -94,18 +94,28 @@ impl Generator {
             Column::P => Sql::same(format!("{:.2}", self.below(12) as f64 / 4.0 - 0.5)),
             Column::V => Sql::same(format!("'{}'", self.one(&["a", "b", "ab", "", "b c", "ä", "Zz"]))),
             Column::D => {
-                let days = ["2025-12-31", "2026-01-01", "2026-01-15", "2026-02-01", "2026-03-31", "1969-12-31"];
+                let days =
+                    ["2025-12-31", "2026-01-01", "2026-01-15", "2026-02-01", "2026-03-31", "1969-12-31"];
                 Sql::same(format!("DATE '{}'", self.one(&days)))
             }
             Column::Ts => {
-                let times = ["2026-01-01 00:00:00", "2026-01-01 23:59:59.999999", "2026-01-02 12:30:00", "1969-12-31 23:00:00"];
+                let times = [
+                    "2026-01-01 00:00:00",
+                    "2026-01-01 23:59:59.999999",
+                    "2026-01-02 12:30:00",
+                    "1969-12-31 23:00:00",
+                ];
                 Sql::same(format!("TIMESTAMP '{}'", self.one(&times)))
             }
             Column::B => Sql::same(*self.one(&["true", "false"])),
             Column::S => {
                 let a = self.below(4);
                 let b = *self.one(&["x", "y", ""]);
-                let a = if self.chance(20) { "CAST(NULL AS int)".to_owned() } else { format!("CAST({a} AS int)") };
+                let a = if self.chance(20) {
+                    "CAST(NULL AS int)".to_owned()
+                } else {
+                    format!("CAST({a} AS int)")
+                };
                 let b = if self.chance(20) { "CAST(NULL AS varchar)".to_owned() } else { format!("'{b}'") };
                 Sql {
                     icecap: format!("named_struct('a', {a}, 'b', {b})"),
@@ -205,7 +215,11 @@ impl Generator {
             }
             Column::K => {
                 self.note("arithmetic");
-                let id = if scope.columns.contains(&Column::Id) { self.column(scope, Column::Id) } else { old.clone() };
+                let id = if scope.columns.contains(&Column::Id) {
+                    self.column(scope, Column::Id)
+                } else {
+                    old.clone()
+                };
                 match self.below(3) {
                     0 => sql!("{} + 1", old),
                     1 => sql!("abs({}) % 5", old),

@@ -38,8 +38,11 @@ impl Layout {
     pub fn all() -> impl Iterator<Item = Self> {
         let partings = [Parting::Plain, Parting::Partitioned, Parting::Evolved, Parting::Sorted];
         partings.into_iter().flat_map(|parting| {
-            [(2, false), (2, true), (3, false), (3, true)]
-                .map(|(version, copy_on_write)| Self { version, copy_on_write, parting })
+            [(2, false), (2, true), (3, false), (3, true)].map(|(version, copy_on_write)| Self {
+                version,
+                copy_on_write,
+                parting,
+            })
         })
     }
 
@@ -122,7 +125,8 @@ impl Driver for LayoutDriver {
         }
         let objects = self.host.run(sql)?.map_err(Failure::new)?;
         let answer = answer_of(sql, &objects)?;
-        if let Some(table) = sql.strip_prefix("INSERT INTO ").and_then(|rest| rest.split_whitespace().next()) {
+        if let Some(table) = sql.strip_prefix("INSERT INTO ").and_then(|rest| rest.split_whitespace().next())
+        {
             let later = self.later.remove(table).unwrap_or_default();
             self.run_all(&later)?;
         }

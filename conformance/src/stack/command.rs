@@ -38,7 +38,11 @@ pub fn writer_binary() -> Result<PathBuf> {
 /// When it is not built.
 pub fn host_binary() -> Result<PathBuf> {
     static FOUND: OnceLock<Result<PathBuf>> = OnceLock::new();
-    FOUND.get_or_init(|| find("ICECAP_HOST_BIN", "examples/engine_host", "icecap-conformance --example engine_host")).clone()
+    FOUND
+        .get_or_init(|| {
+            find("ICECAP_HOST_BIN", "examples/engine_host", "icecap-conformance --example engine_host")
+        })
+        .clone()
 }
 
 fn find(variable: &str, name: &str, package: &str) -> Result<PathBuf> {

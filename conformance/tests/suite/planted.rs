@@ -41,7 +41,8 @@ fn found(bug: Mutation, warehouse: &Warehouse) -> Result<Option<(usize, String)>
     for n in 0.. {
         let table = format!("{}_{n}", name.to_lowercase());
         let fields = PARTITIONINGS[n % PARTITIONINGS.len()];
-        let trial = Trial::new(&mut host, reader(Foreign::DuckDb), layout(bug), &table, fields, 9000 + n as u64);
+        let trial =
+            Trial::new(&mut host, reader(Foreign::DuckDb), layout(bug), &table, fields, 9000 + n as u64);
         let mut trial = match trial {
             Ok(trial) => trial,
             Err(failure) => return Ok(Some((statements, failure.to_string()))),
@@ -73,13 +74,19 @@ fn every_planted_bug_is_found() {
     for bug in Mutation::ALL {
         match found(bug, &warehouse).unwrap() {
             Some((statements, what)) => {
-                println!("{bug:?}: found after {statements}: {}", what.lines().take(4).collect::<Vec<_>>().join(" | "));
+                println!(
+                    "{bug:?}: found after {statements}: {}",
+                    what.lines().take(4).collect::<Vec<_>>().join(" | ")
+                );
                 after.insert(format!("{bug:?}"), statements.into());
             }
             None => missed.push(bug),
         }
     }
     let seconds = started.elapsed().as_secs_f64().round();
-    figures::report("planted_bugs", &json!({"found_after_statements": after, "missed": missed.len(), "seconds": seconds}));
+    figures::report(
+        "planted_bugs",
+        &json!({"found_after_statements": after, "missed": missed.len(), "seconds": seconds}),
+    );
     assert!(missed.is_empty(), "not found within {WITHIN} statements: {missed:?}");
 }

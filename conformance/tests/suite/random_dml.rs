@@ -67,7 +67,8 @@ fn random_statements_do_what_duckdb_does() {
                         let (seed, fields) = chosen(seed, at, n);
                         let name = format!("t_{at}_{n}");
                         let steps = left.min(A_TABLE);
-                        let outcome = trial(&mut host, &warehouse, layout, &name, fields, seed, steps, &mut coverage);
+                        let outcome =
+                            trial(&mut host, &warehouse, layout, &name, fields, seed, steps, &mut coverage);
                         let mut total = total.lock().unwrap();
                         match outcome {
                             Ok((statements, refused)) => {
@@ -97,7 +98,12 @@ fn random_statements_do_what_duckdb_does() {
         }),
     );
     let shown: Vec<&String> = total.wrong.iter().take(4).collect();
-    assert!(shown.is_empty(), "{} of {} tables are wrong: {shown:#?}", total.wrong.len(), total.tables + total.wrong.len());
+    assert!(
+        shown.is_empty(),
+        "{} of {} tables are wrong: {shown:#?}",
+        total.wrong.len(),
+        total.tables + total.wrong.len()
+    );
     // A tenth of that where a tenth of the statements is asked for.
     let least = 100 * count.min(10_000) / 10_000;
     assert_eq!(total.coverage.below(least), Vec::<String>::new(), "features used less than {least} times");

@@ -52,7 +52,8 @@ fn twins(partitioned: &str, version: u8, granularity: &str, mode: &str) {
     if version == 3 {
         // Rows that were live at the base; what was inserted has ids of its own.
         let ids = |table: &str| {
-            let query = format!("SELECT id, _row_id FROM icecap.default.{table} WHERE id < 560 ORDER BY id, _row_id");
+            let query =
+                format!("SELECT id, _row_id FROM icecap.default.{table} WHERE id < 560 ORDER BY id, _row_id");
             spark(&warehouse, &[query])
         };
         let ours = ids("ours");
@@ -61,7 +62,10 @@ fn twins(partitioned: &str, version: u8, granularity: &str, mode: &str) {
     }
     // And Spark goes on with what Icecap left.
     let t = "icecap.default.ours";
-    spark(&warehouse, &[format!("DELETE FROM {t} WHERE id % 17 = 2"), format!("UPDATE {t} SET s = 'Spark' WHERE id > 500")]);
+    spark(
+        &warehouse,
+        &[format!("DELETE FROM {t} WHERE id % 17 = 2"), format!("UPDATE {t} SET s = 'Spark' WHERE id > 500")],
+    );
     warehouse.run(&["DELETE FROM ours WHERE s = 'Spark' AND k = 1"]).unwrap().success().unwrap();
     everyone_agrees(&warehouse, "default.ours");
 }
@@ -103,7 +107,10 @@ fn rows_beside_equality_deletes_are_changed() {
             ("DELETE FROM e WHERE a < 10", 6),
             ("UPDATE e SET n = n + 10 WHERE s = 's5'", 5),
             // What was deleted by equality may come back: the deletes are older.
-            ("MERGE INTO e USING (VALUES (1, 's5'), (2, 's2'), (12, 'twelve')) AS v(a, s) ON e.a = v.a WHEN MATCHED THEN UPDATE SET s = v.s WHEN NOT MATCHED THEN INSERT VALUES (v.a, v.s, 1)", 3),
+            (
+                "MERGE INTO e USING (VALUES (1, 's5'), (2, 's2'), (12, 'twelve')) AS v(a, s) ON e.a = v.a WHEN MATCHED THEN UPDATE SET s = v.s WHEN NOT MATCHED THEN INSERT VALUES (v.a, v.s, 1)",
+                3,
+            ),
             ("DELETE FROM e WHERE n = 0", 20),
         ] {
             let summary = warehouse.query(&[statement]).unwrap().remove(0);

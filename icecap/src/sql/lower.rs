@@ -88,7 +88,11 @@ enum Kind {
 /// `Invalid` for names that make no sense.
 pub fn delete(statement: &Delete) -> Result<Lowered> {
     let target = TargetName::new(&statement.table, statement.alias.as_ref());
-    let mut query = ast::select(Vec::new(), vec![ast::from(target.factor())], where_clause(statement.condition.as_ref()))?;
+    let mut query = ast::select(
+        Vec::new(),
+        vec![ast::from(target.factor())],
+        where_clause(statement.condition.as_ref()),
+    )?;
     target.shorten(&mut query);
     let mentions_hidden = mentions_hidden(&query);
     ast::prepend(&mut query, target.place(false))?;
@@ -256,9 +260,8 @@ fn type_of(
 fn where_clause(condition: Option<&SqlExpr>) -> Option<SqlExpr> {
     #[cfg(feature = "testing")]
     if icecap_table::testing::is_planted(icecap_table::testing::Mutation::NullIsTrue) {
-        return condition.map(|condition| {
-            SqlExpr::IsNotFalse(Box::new(SqlExpr::Nested(Box::new(condition.clone()))))
-        });
+        return condition
+            .map(|condition| SqlExpr::IsNotFalse(Box::new(SqlExpr::Nested(Box::new(condition.clone())))));
     }
     condition.cloned()
 }

@@ -172,13 +172,12 @@ impl Matched {
                 let position = u64::try_from(positions[at])
                     .map_err(|_| Error::bug("a row to be changed has a negative position"))?;
                 #[cfg(feature = "testing")]
-                let position = if icecap_table::testing::is_planted(
-                    icecap_table::testing::Mutation::PositionOffByOne,
-                ) {
-                    position + 1
-                } else {
-                    position
-                };
+                let position =
+                    if icecap_table::testing::is_planted(icecap_table::testing::Mutation::PositionOffByOne) {
+                        position + 1
+                    } else {
+                        position
+                    };
                 let is_new = set.insert(position);
                 #[cfg(feature = "testing")]
                 let is_new = is_new

@@ -122,7 +122,8 @@ impl Run {
         };
         let scan_left = without(&files, &whole);
         #[cfg(feature = "testing")]
-        let scan_left = if icecap_table::testing::is_planted(icecap_table::testing::Mutation::DeletedRowsSeen) {
+        let scan_left = if icecap_table::testing::is_planted(icecap_table::testing::Mutation::DeletedRowsSeen)
+        {
             let mut seen = scan_left;
             seen.files.iter_mut().for_each(|file| file.deletes.clear());
             seen
