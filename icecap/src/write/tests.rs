@@ -25,6 +25,7 @@ use super::*;
 use crate::arrow_schema::arrow_schema;
 
 mod bounds;
+mod delta;
 mod files;
 mod partitions;
 mod types;
@@ -36,6 +37,7 @@ struct Table {
     spec: Arc<PartitionSpec>,
     properties: HashMap<String, String>,
     memory_bytes: Option<u64>,
+    lineage: bool,
     sort_order_id: Option<i32>,
 }
 
@@ -51,6 +53,7 @@ impl Table {
             spec: Arc::new(PartitionSpec::unpartition_spec()),
             properties: HashMap::new(),
             memory_bytes: None,
+            lineage: false,
             sort_order_id: None,
         }
     }
@@ -91,6 +94,7 @@ impl Table {
             attempt: 2,
             nonce: "n3".into(),
             memory_bytes: self.memory_bytes,
+            lineage: self.lineage,
         }
     }
 

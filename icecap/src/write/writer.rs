@@ -87,7 +87,7 @@ impl PartitionWriter {
     /// For rows that the table cannot hold, and when storage fails. The writer is of no use then, but for
     /// [`abandon`](Self::abandon).
     pub(crate) async fn write(&mut self, batches: &[RecordBatch], parallel: usize) -> Result<()> {
-        let fields = self.layout.target.schema.as_struct();
+        let fields = self.layout.schema.as_struct();
         let batches = batches
             .iter()
             .filter(|batch| batch.num_rows() > 0)
