@@ -37,7 +37,7 @@ pub use hidden::{
 pub use log::{PlannedScan, ScanLog};
 pub use message::{DataFile, DeleteSource, FileSlice, ScanInput};
 pub use predicate::{exact_predicate, predicate_of};
-pub(crate) use split::{deal, slices};
+pub(crate) use split::{deal, of_part, slices};
 pub use table::IcebergTable;
 #[cfg(test)]
 pub(crate) use table::tests::target as test_target;

@@ -26,8 +26,9 @@ pub mod types;
 mod values;
 
 pub use ast::{
-    Assignment, ColumnDef, CreateTable, Delete, Insert, MatchKind, Merge, MergeAction, MergeClause, Name,
-    NamePart, ParsedStatement, PartitionTerm, Statement, TableUse, TableUseKind, Update, Value, VersionSpec,
+    AlterAction, AlterTable, Assignment, ColumnDef, CreateTable, Delete, Insert, MatchKind, Merge,
+    MergeAction, MergeClause, Name, NamePart, ParsedStatement, PartitionTerm, SortTerm, Statement, TableUse,
+    TableUseKind, Update, Value, VersionSpec,
 };
 pub use error::from_datafusion;
 pub(crate) use hidden::HIDDEN_MARK;

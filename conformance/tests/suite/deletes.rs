@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::compare::{everyone_agrees, foreign_reads, invariants_hold};
 use crate::reader;
 
+/// Runs statements in Spark; the last one's rows.
 pub fn spark(warehouse: &Warehouse, statements: &[String]) -> Value {
     let request = json!({"op": "sql", "catalog": warehouse.catalog(), "warehouse": warehouse.path(), "statements": statements});
     reader(Foreign::Spark).call(&request).unwrap()["rows"].clone()
@@ -175,7 +176,7 @@ fn a_table_that_was_upgraded_with_deletes_is_read() {
 }
 
 /// Rows by which Iceberg's own library writes equality deletes.
-fn delete_equal(warehouse: &Warehouse, table: &str, columns: &[&str], rows: Value) {
+pub fn delete_equal(warehouse: &Warehouse, table: &str, columns: &[&str], rows: Value) {
     let request = json!({"op": "delete_equal", "catalog": warehouse.catalog(), "warehouse": warehouse.path(),
         "table": format!("default.{table}"), "columns": columns, "rows": rows});
     reader(Foreign::Spark).call(&request).unwrap();

@@ -21,9 +21,12 @@ use super::describe::text_rows;
 use super::query::in_own_task;
 use super::row_level::RowChange;
 use super::session::Run;
+use super::show_create::sort_terms;
 use super::{StatementResult, WriteSummary, from_datafusion};
+use crate::dispatch::usage::Place;
 use crate::scan::{IcecapScanExec, PlannedScan};
 use crate::sql::{CreateTable, Insert, Statement};
+use crate::stage::{Output, Reads, Stage};
 use crate::write::IcebergWriteExec;
 use crate::{Error, Result};
 
@@ -125,7 +128,7 @@ impl Run {
         let root = self.write_plan(WriteId::new(self.parts.ids.uuid()), metadata, &source).await?;
         let mut lines = Lines::default();
         lines.add(format!("Insert into {}", loaded.ident));
-        self.add_write(&mut lines, metadata, root)?;
+        self.add_write(&mut lines, metadata, root).await?;
         lines.rows()
     }
 
@@ -140,15 +143,15 @@ impl Run {
         match &planned.rows {
             Some(rows) => {
                 let root = self.write_plan(WriteId::new(self.parts.ids.uuid()), metadata, rows).await?;
-                self.add_write(&mut lines, metadata, root)?;
+                self.add_write(&mut lines, metadata, root).await?;
             }
             None => lines.below("rows", "none: WITH NO DATA"),
         }
         lines.rows()
     }
 
-    /// What a write will do, its scans, its plan.
-    fn add_write(
+    /// What a write will do, its scans, its plan; where it may be parted, its stages, each with its plan.
+    async fn add_write(
         &self,
         lines: &mut Lines,
         metadata: &TableMetadata,
@@ -157,13 +160,20 @@ impl Run {
         let settings = WriteSettings::from_properties(metadata.properties())?;
         lines.below("data", &root.target().data_location);
         lines.below("partition", partition_fields(metadata));
+        lines.below("order", order_fields(metadata));
         lines.below("distribution", distribution(metadata, &settings));
         lines.below("writers", root.properties().output_partitioning().partition_count());
         lines.below("target file size", size(settings.target_file_size_bytes));
         lines.below("estimated", estimate(root.input())?);
-        let root: Arc<dyn ExecutionPlan> = root;
-        self.add_scans(lines, Some(&root));
-        add_plan(lines, &DisplayableExecutionPlan::new(root.as_ref()));
+        let plan: Arc<dyn ExecutionPlan> = Arc::clone(&root) as _;
+        self.add_scans(lines, Some(&plan));
+        if !self.parts.tier.is_distributed() {
+            add_plan(lines, &DisplayableExecutionPlan::new(plan.as_ref()));
+            return Ok(());
+        }
+        for stage in self.stages(root).await? {
+            add_stage(lines, &stage);
+        }
         Ok(())
     }
 
@@ -209,6 +219,31 @@ fn add_summary(lines: &mut Lines, summary: &WriteSummary) {
     }
     lines.below("bytes", size(summary.bytes_written));
     lines.below("time", format!("{:.3} s", summary.seconds));
+    let Some(cost) = summary.cost.filter(|cost| cost.place != Place::InProcess || cost.attempts > 1) else {
+        return;
+    };
+    lines.below(
+        "tasks",
+        format!(
+            "{} attempts, {} failed, {} cold starts, {:.3} s in all",
+            cost.attempts,
+            cost.failed_attempts,
+            cost.cold_starts,
+            Duration::from_millis(cost.wall_ms).as_secs_f64()
+        ),
+    );
+    let moved = cost.exchange;
+    if moved.requests > 0 {
+        lines.below(
+            "exchanges",
+            format!(
+                "{} written, {} read, {} requests",
+                size(moved.bytes_written),
+                size(moved.bytes_read),
+                moved.requests
+            ),
+        );
+    }
 }
 
 fn add_scan(lines: &mut Lines, scan: &PlannedScan, is_read: bool) {
@@ -252,6 +287,27 @@ fn add_scan(lines: &mut Lines, scan: &PlannedScan, is_read: bool) {
     }
 }
 
+/// A stage: its tasks, what it reads of others, where its rows go, its plan.
+fn add_stage(lines: &mut Lines, stage: &Stage) {
+    lines.add(format!("Stage {}", stage.number));
+    lines.below("tasks", stage.tasks);
+    for input in &stage.inputs {
+        let how = match input.reads {
+            Reads::Hash => "its own hash partitions",
+            Reads::All => "all, in every task",
+            Reads::Gather => "all",
+        };
+        lines.below("reads", format!("stage {}: {how}", input.stage));
+    }
+    match stage.output {
+        Output::Rows => lines.below("writes", "data files"),
+        Output::Exchange { partitions, .. } => {
+            lines.below("writes", format!("an exchange object per task, of {partitions} partitions"));
+        }
+    }
+    add_plan(lines, &DisplayableExecutionPlan::new(stage.plan.as_ref()));
+}
+
 pub(super) fn add_plan(lines: &mut Lines, plan: &DisplayableExecutionPlan<'_>) {
     lines.add("Plan");
     for line in plan.indent(false).to_string().lines() {
@@ -291,8 +347,21 @@ fn partition_fields(metadata: &TableMetadata) -> String {
     if fields.is_empty() { "none".to_owned() } else { fields.join(", ") }
 }
 
+/// The order of rows in each file.
+fn order_fields(metadata: &TableMetadata) -> String {
+    let terms = sort_terms(metadata, |name| name.to_owned());
+    if terms.is_empty() { "none".to_owned() } else { terms.join(", ") }
+}
+
 /// How rows come to writers: as [`IcebergWriteExec`] says of itself.
 fn distribution(metadata: &TableMetadata, settings: &WriteSettings) -> &'static str {
+    if !metadata.default_sort_order().is_unsorted() {
+        return match settings.distribution {
+            Some(DistributionMode::None) => "none: each writer sorts its rows",
+            Some(DistributionMode::Hash) => "hash: a partition's rows are sorted by one writer",
+            Some(DistributionMode::Range) | None => "range: all rows are brought into one order",
+        };
+    }
     match (metadata.default_partition_spec().is_unpartitioned(), settings.distribution) {
         (true, _) => "none: the table is not partitioned",
         (false, Some(DistributionMode::None)) => {

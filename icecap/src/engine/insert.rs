@@ -19,7 +19,7 @@ use super::write::{ActiveWrite, Intent};
 use super::{Parts, StatementResult};
 use crate::sql::{self, Insert};
 use crate::stage::{self, Job, Outcome, Stage};
-use crate::write::{IcebergWriteExec, WriteTarget, by_partition};
+use crate::write::{IcebergWriteExec, WriteTarget, by_partition, ordered};
 use crate::{Error, Result};
 
 /// From a statement's time limit to that of its tasks, so that it is the statement that tells of it.
@@ -108,7 +108,8 @@ impl Run {
         let (target, rows) = (root.target().clone(), Arc::clone(root.input()));
         let stages = stage::cut(root, planner, storage, tier.tasks).await?;
         let writers = stages.last().map_or(1, |stage| stage.tasks);
-        if writers == 1 {
+        // Rows in a sort order have been brought to their writers below the sort.
+        if writers == 1 || target.is_sorted() {
             return Ok(stages);
         }
         match by_partition(&rows, &target, writers, estimated_bytes(&rows))? {
@@ -136,7 +137,8 @@ impl Run {
         let physical = self.physical_plan(source).await?;
         self.parts.progress.expect(&physical);
         let target = self.write_target(write, metadata, false)?;
-        Ok(Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?))
+        let (rows, target) = ordered(physical, target, metadata.default_sort_order())?;
+        Ok(Arc::new(IcebergWriteExec::new(rows, target, self.parts.storage.clone())?))
     }
 
     /// What writers of a table need to know of it; `lineage`: whether their rows bring their ids along.

@@ -104,6 +104,7 @@ impl Session {
             Statement::Explain { analyze, dry_run, statement } => {
                 run.explain(*analyze, *dry_run, statement).await
             }
+            Statement::AlterTable(alter) => run.alter_table(alter).await,
             other => run.limited(run.read(other)).await,
         }
     }
@@ -173,6 +174,7 @@ impl Run {
             | Statement::Merge(_)
             | Statement::Optimize { .. }
             | Statement::Vacuum { .. }
+            | Statement::AlterTable(_)
             | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))
             }

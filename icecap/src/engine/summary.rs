@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use icecap_table::commit::{Committed, StatementKind};
 
-use crate::dispatch::usage::{AttemptUsage, Outcome, Place};
+use crate::dispatch::usage::{AttemptUsage, ExchangeUsage, Outcome, Place};
 
 /// What a write did.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,8 @@ pub struct Cost {
     pub billed_ms: Option<u64>,
     /// GB-seconds that are paid for, where that is known.
     pub gb_seconds: Option<f64>,
+    /// What they moved through exchanges.
+    pub exchange: ExchangeUsage,
 }
 
 impl Cost {
@@ -68,6 +70,10 @@ impl Cost {
             wall_ms: attempts.iter().map(|usage| usage.wall_ms).sum(),
             billed_ms: billed,
             gb_seconds: attempts.iter().filter_map(AttemptUsage::gb_seconds).reduce(|a, b| a + b),
+            exchange: attempts
+                .iter()
+                .map(|usage| usage.exchange)
+                .fold(ExchangeUsage::default(), ExchangeUsage::plus),
         })
     }
 }

@@ -40,6 +40,8 @@ pub struct TaskReport {
     pub peak_memory_bytes: u64,
     /// Bytes that it read of earlier stages' objects.
     pub exchange_bytes_read: u64,
+    /// Requests that it made of the exchange's store, to write and to read.
+    pub exchange_requests: u64,
     /// Bytes that its operators spilled to disk.
     pub spilled_bytes: u64,
 }
@@ -80,6 +82,8 @@ struct ReportMessage {
     updated: u64,
     #[prost(uint64, tag = "17")]
     deleted: u64,
+    #[prost(uint64, tag = "16")]
+    exchange_requests: u64,
 }
 
 impl TaskReport {
@@ -102,6 +106,7 @@ impl TaskReport {
             inserted: self.acted.inserted,
             updated: self.acted.updated,
             deleted: self.acted.deleted,
+            exchange_requests: self.exchange_requests,
         };
         versioned(REPORT_VERSION, &message)
     }
@@ -139,6 +144,7 @@ impl TaskReport {
                 updated: message.updated,
                 deleted: message.deleted,
             },
+            exchange_requests: message.exchange_requests,
         })
     }
 }

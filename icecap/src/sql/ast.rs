@@ -5,6 +5,7 @@ use std::fmt;
 use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::{Expr, Query, TableFactor, TableWithJoins};
 use icecap_table::iceberg::spec::{Transform, Type};
+use icecap_table::properties::DistributionMode;
 
 /// One statement of a script.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +132,8 @@ pub enum Statement {
         /// The table.
         name: Name,
     },
+    /// `ALTER TABLE`.
+    AlterTable(Box<AlterTable>),
 }
 
 impl Statement {
@@ -156,7 +159,8 @@ impl Statement {
             | Self::Merge(_)
             | Self::Call { .. }
             | Self::Optimize { .. }
-            | Self::Vacuum { .. } => true,
+            | Self::Vacuum { .. }
+            | Self::AlterTable(_) => true,
         }
     }
 }
@@ -185,6 +189,8 @@ pub struct CreateTable {
     pub columns: Vec<ColumnDef>,
     /// The partition fields, in order.
     pub partitioning: Vec<PartitionTerm>,
+    /// The sort order, of the property `sorted_by`.
+    pub sort_order: Vec<SortTerm>,
     /// `LOCATION`, or the `location` property of Athena's CTAS.
     pub location: Option<String>,
     /// The table's comment.
@@ -220,6 +226,62 @@ pub struct PartitionTerm {
     pub column: String,
     /// What is done to its value.
     pub transform: Transform,
+}
+
+/// A term of a sort order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SortTerm {
+    /// What is sorted by: a column, or a transform of one.
+    pub term: PartitionTerm,
+    /// Whether the greatest comes first.
+    pub descending: bool,
+    /// Whether NULLs come first. Where the statement does not say: yes when ascending, as in Spark and Trino.
+    pub nulls_first: bool,
+}
+
+/// `ALTER TABLE`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlterTable {
+    /// The table.
+    pub name: Name,
+    /// Whether an absent table is no error.
+    pub if_exists: bool,
+    /// What is done to it.
+    pub action: AlterAction,
+}
+
+/// What `ALTER TABLE` does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AlterAction {
+    /// `ADD PARTITION FIELD term [AS name]`.
+    AddPartitionField {
+        /// The field.
+        term: PartitionTerm,
+        /// Its name.
+        name: Option<String>,
+    },
+    /// `DROP PARTITION FIELD name | term`. A name alone stands in the term as a column.
+    DropPartitionField(PartitionTerm),
+    /// `REPLACE PARTITION FIELD name | term WITH term [AS name]`.
+    ReplacePartitionField {
+        /// The field that goes; a name alone stands as a column.
+        old: PartitionTerm,
+        /// The field that comes, at its place.
+        new: PartitionTerm,
+        /// Its name.
+        name: Option<String>,
+    },
+    /// `WRITE …`.
+    Write {
+        /// The sort order: empty for none.
+        order: Vec<SortTerm>,
+        /// How rows come to writers; absent: as before.
+        distribution: Option<DistributionMode>,
+    },
+    /// `SET TBLPROPERTIES (…)`: in the order written, keys as written.
+    SetProperties(Vec<(String, String)>),
+    /// `UNSET TBLPROPERTIES [IF EXISTS] (…)`: keys as written.
+    UnsetProperties(Vec<String>),
 }
 
 /// `INSERT INTO`.

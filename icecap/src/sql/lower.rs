@@ -88,7 +88,11 @@ enum Kind {
 /// `Invalid` for names that make no sense.
 pub fn delete(statement: &Delete) -> Result<Lowered> {
     let target = TargetName::new(&statement.table, statement.alias.as_ref());
-    let mut query = ast::select(Vec::new(), vec![ast::from(target.factor())], statement.condition.clone())?;
+    let mut query = ast::select(
+        Vec::new(),
+        vec![ast::from(target.factor())],
+        where_clause(statement.condition.as_ref()),
+    )?;
     target.shorten(&mut query);
     let mentions_hidden = mentions_hidden(&query);
     ast::prepend(&mut query, target.place(false))?;
@@ -110,7 +114,7 @@ pub fn update(statement: &Update, table: Target<'_>) -> Result<Lowered> {
     let assigned = assignment::resolve(&statement.assignments, &target, table.schema, &mut items)?;
     let mut from = vec![ast::from(target.factor())];
     from.extend(statement.from.iter().cloned());
-    let mut query = ast::select(items.0, from, statement.condition.clone())?;
+    let mut query = ast::select(items.0, from, where_clause(statement.condition.as_ref()))?;
     target.shorten(&mut query);
     let mentions_hidden = mentions_hidden(&query);
     let mut own = target.place(table.lineage);
@@ -250,6 +254,16 @@ fn type_of(
     schema: &datafusion::common::DFSchema,
 ) -> Result<datafusion::arrow::datatypes::DataType> {
     expr.get_type(schema).map_err(from_datafusion)
+}
+
+/// A statement's condition.
+fn where_clause(condition: Option<&SqlExpr>) -> Option<SqlExpr> {
+    #[cfg(feature = "testing")]
+    if icecap_table::testing::is_planted(icecap_table::testing::Mutation::NullIsTrue) {
+        return condition
+            .map(|condition| SqlExpr::IsNotFalse(Box::new(SqlExpr::Nested(Box::new(condition.clone())))));
+    }
+    condition.cloned()
 }
 
 /// `TRUE` where the statement has no condition.

@@ -1,5 +1,6 @@
 //! Text to statements: heads are read here, queries and expressions inside by sqlparser.
 
+mod alter;
 mod call;
 mod create;
 mod delete;
@@ -96,7 +97,6 @@ pub fn parse_columns(text: &str) -> Result<Vec<(String, Type)>> {
 /// Statements that are known and not done yet, by their first words.
 const NOT_YET: &[&[&str]] = &[
     &["INSERT", "OVERWRITE"],
-    &["ALTER", "TABLE"],
     &["ALTER", "DATABASE"],
     &["ALTER"],
     &["CREATE", "VIEW"],
@@ -187,6 +187,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     if cursor.take(&["MERGE", "INTO"]) {
         return Ok(Statement::Merge(Box::new(merge::merge(cursor)?)));
+    }
+    if cursor.take(&["ALTER", "TABLE"]) {
+        return alter::alter_table(cursor);
     }
     if cursor.take(&["CALL"]) {
         return call::call(cursor);

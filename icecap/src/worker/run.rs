@@ -22,8 +22,9 @@ use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 use tokio::task::{JoinError, JoinSet};
 
+use super::policy::TaskPolicy;
 use crate::engine::Progress;
-use crate::exchange::{self, BYTES_READ, ExchangeReadExec};
+use crate::exchange::{self, ExchangeReadExec};
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{IcecapCodec, TaskOutput, TaskReport, WriteTask, from_datafusion, session_config};
 use crate::write::{
@@ -46,6 +47,8 @@ pub struct WorkerSettings {
     pub temp_dir: Option<PathBuf>,
     /// Who looks on.
     pub progress: Progress,
+    /// Where tasks may read and write; `None`: wherever this process can.
+    pub policy: Option<TaskPolicy>,
 }
 
 /// Runs tasks in this process. Whatever its transport, a task runs through this and nothing else.
@@ -108,16 +111,23 @@ impl Worker {
         let started = Instant::now();
         let context = self.task_context();
         let plan = task.plan(&context, &IcecapCodec::new(self.storage.clone()))?;
+        if let Some(policy) = &self.settings.policy {
+            policy.check(task, &plan)?;
+        }
         self.settings.progress.watch(&plan);
+        let mut exchange_requests = 0;
         let (emitted, exchange) = match &task.output {
             TaskOutput::Rows => (run_all(&plan, &context).await?, None),
             TaskOutput::Exchange { location, .. } => {
                 let location = format!("{location}/{}.exchange", task.file_prefix());
-                let object = exchange::write_all(&plan, &context, &self.storage, location).await?;
+                let (object, requests) =
+                    exchange::write_all(&plan, &context, &self.storage, location).await?;
+                exchange_requests += requests;
                 (Emitted::default(), Some(object))
             }
         };
         let Emitted { staged_files, positions, acted } = emitted;
+        let sum = |name: &str| sum_of(&plan, &|metrics| metrics.sum_by_name(name).map(|sum| sum.as_usize()));
         Ok(TaskReport {
             stage: task.stage,
             task: task.task,
@@ -131,9 +141,8 @@ impl Worker {
             exchange,
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             peak_memory_bytes: 0,
-            exchange_bytes_read: sum_of(&plan, &|metrics| {
-                metrics.sum_by_name(BYTES_READ).map(|sum| sum.as_usize())
-            }),
+            exchange_bytes_read: sum(exchange::BYTES_READ),
+            exchange_requests: exchange_requests + sum(exchange::REQUESTS),
             spilled_bytes: sum_of(&plan, &MetricsSet::spilled_bytes),
         })
     }

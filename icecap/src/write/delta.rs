@@ -171,7 +171,18 @@ impl Matched {
             while at < actions.len() && (at == first || is_same(files, file, actions, at)) {
                 let position = u64::try_from(positions[at])
                     .map_err(|_| Error::bug("a row to be changed has a negative position"))?;
-                if !set.insert(position) {
+                #[cfg(feature = "testing")]
+                let position =
+                    if icecap_table::testing::is_planted(icecap_table::testing::Mutation::PositionOffByOne) {
+                        position + 1
+                    } else {
+                        position
+                    };
+                let is_new = set.insert(position);
+                #[cfg(feature = "testing")]
+                let is_new = is_new
+                    || icecap_table::testing::is_planted(icecap_table::testing::Mutation::NoCardinalityCheck);
+                if !is_new {
                     return Err(matched_twice(file, position));
                 }
                 if at > first {
@@ -195,6 +206,12 @@ impl Matched {
         }
         let mut files: Vec<(String, PositionSet)> = std::mem::take(&mut found.files).into_iter().collect();
         files.sort_by(|a, b| a.0.cmp(&b.0));
+        #[cfg(feature = "testing")]
+        if icecap_table::testing::is_planted(icecap_table::testing::Mutation::WrongFile)
+            && let [(_, first), .., (_, last)] = files.as_mut_slice()
+        {
+            std::mem::swap(first, last);
+        }
         let mut kinds = vec![KIND_POSITIONS; files.len()];
         kinds.push(KIND_ROWS);
         let payloads = files

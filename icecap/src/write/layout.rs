@@ -83,10 +83,18 @@ impl FileLayout {
         self.target.partition_spec.fields().iter().any(|field| field.transform != Transform::Void)
     }
 
+    /// Whether rows come in the table's sort order, partition by partition.
+    pub(crate) fn is_sorted(&self) -> bool {
+        self.target.is_sorted()
+    }
+
     /// Whether the writers of a task share the table's partitions.
     pub(crate) fn shares_partitions(&self) -> bool {
-        // Without a sort order a range is as good as any other way to bring a partition's rows together.
-        self.is_partitioned() && self.settings.distribution != Some(DistributionMode::None)
+        // Without a sort order a range is as good as any other way to bring a partition's rows together. With one,
+        // rows of two writers in one file would not be in order.
+        self.is_partitioned()
+            && !self.is_sorted()
+            && self.settings.distribution != Some(DistributionMode::None)
     }
 
     /// The top-level columns that are a leaf themselves: (column, position among the leaves).

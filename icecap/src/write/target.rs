@@ -93,6 +93,12 @@ impl WriteTarget {
         WriteSettings::from_properties(&self.properties)
     }
 
+    /// Whether the rows come in a sort order, partition by partition.
+    pub fn is_sorted(&self) -> bool {
+        // 0 is the order of tables without one.
+        self.sort_order_id.is_some_and(|id| id != 0)
+    }
+
     /// The versioned bytes.
     ///
     /// # Errors

@@ -38,6 +38,7 @@ struct Table {
     properties: HashMap<String, String>,
     memory_bytes: Option<u64>,
     lineage: bool,
+    sort_order_id: Option<i32>,
 }
 
 fn primitive(id: i32, name: &str, ty: PrimitiveType) -> NestedFieldRef {
@@ -53,6 +54,7 @@ impl Table {
             properties: HashMap::new(),
             memory_bytes: None,
             lineage: false,
+            sort_order_id: None,
         }
     }
 
@@ -82,7 +84,7 @@ impl Table {
         WriteTarget {
             schema: Arc::clone(&self.schema),
             partition_spec: Arc::clone(&self.spec),
-            sort_order_id: None,
+            sort_order_id: self.sort_order_id,
             format_version: FormatVersion::V2,
             data_location: self.data_location(),
             properties: self.properties.clone(),

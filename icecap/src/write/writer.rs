@@ -43,6 +43,8 @@ pub(crate) struct PartitionWriter {
     begun: Begun,
     sealed: JoinSet<Result<StagedFile>>,
     staged: Vec<StagedFile>,
+    /// The partition whose rows are coming, where they come partition by partition.
+    coming: Option<Vec<u8>>,
     /// Rows that this writer encoded, its own ones or those of the writers that it shares partitions with.
     encoded: Count,
     presence: Presence,
@@ -68,6 +70,7 @@ impl PartitionWriter {
             begun,
             sealed: JoinSet::new(),
             staged: Vec::new(),
+            coming: None,
             encoded,
             presence,
         })
@@ -99,12 +102,26 @@ impl PartitionWriter {
     async fn take_in(&mut self, batches: Vec<Columns>, parallel: usize) -> Result<()> {
         if self.is_partitioned() {
             for group in split(&mut self.partitioner, batches, parallel).await? {
+                if self.layout.is_sorted() && self.coming.as_ref() != Some(&group.key) {
+                    self.complete_before(&group.key, parallel).await?;
+                }
                 self.add(group.key, group.tuple, group.columns, parallel).await?;
             }
         } else {
             self.add(Vec::new(), self.partitioner.trivial(), batches, parallel).await?;
         }
         self.shed(parallel).await
+    }
+
+    /// Ends the file of the partition before another one's rows, so that it has no rows that come after rows which
+    /// went to the disk or to another file, and only one is open at a time.
+    async fn complete_before(&mut self, key: &[u8], parallel: usize) -> Result<()> {
+        if let Some(done) = self.coming.replace(key.to_vec())
+            && let Some(work) = self.slots.take_all_of(&done)
+        {
+            self.complete(work, parallel).await?;
+        }
+        Ok(())
     }
 
     /// Adds rows to a partition, and encodes them when there are enough.

@@ -4,6 +4,7 @@
 //! writers obey.
 
 mod athena;
+mod change;
 mod commit_settings;
 mod row_level;
 mod upkeep_settings;
@@ -15,6 +16,7 @@ use std::str::FromStr;
 use iceberg::spec::{FormatVersion, TableProperties};
 
 pub use self::athena::map_athena;
+pub use self::change::{map_change, map_removal};
 pub use self::commit_settings::CommitSettings;
 pub use self::row_level::{DeleteGranularity, RowLevelMode, RowLevelSettings};
 pub use self::upkeep_settings::{RetentionSettings, RewriteSettings};

@@ -60,6 +60,10 @@ impl Run {
                     .with("position", position.to_string()));
             }
             all.union_with(&positions);
+            #[cfg(feature = "testing")]
+            if icecap_table::testing::is_planted(icecap_table::testing::Mutation::OldDeletesForgotten) {
+                all = positions.clone();
+            }
             if all.len() >= file.record_count {
                 deletes.removed.push(RemovedFile::data(&file.path));
             } else if planned.is_v3() {

@@ -16,7 +16,7 @@ use crate::engine::from_datafusion;
 use crate::engine::session::Run;
 use crate::engine::write::ActiveWrite;
 use crate::scan::IcebergTable;
-use crate::write::IcebergWriteExec;
+use crate::write::{IcebergWriteExec, ordered};
 
 /// New data files in the place of others.
 #[derive(Default)]
@@ -43,6 +43,8 @@ impl Run {
             rewritten.removed.push(RemovedFile::data(&file.path));
             if positions.len() < file.record_count {
                 wanted.push(at);
+                #[cfg(feature = "testing")]
+                let positions = one_more(positions, file.record_count);
                 gone.insert(file.path.clone(), positions);
             }
         }
@@ -52,8 +54,12 @@ impl Run {
         let table =
             planned.table.clone().with_plan(only(&planned.scan, &wanted)).with_extra_deletes(Arc::new(gone));
         let lineage = planned.is_v3();
+        #[cfg(feature = "testing")]
+        let lineage =
+            lineage && !icecap_table::testing::is_planted(icecap_table::testing::Mutation::LineageLost);
         let rows = self.physical_plan(&all_rows(table, planned, lineage)?).await?;
         let target = self.write_target(write.id, planned.metadata(), lineage)?;
+        let (rows, target) = ordered(rows, target, planned.metadata().default_sort_order())?;
         let root = Arc::new(IcebergWriteExec::new(rows, target, self.parts.storage.clone())?);
         let stages = self.stages(root).await?;
         let outcome = self.run_stages(write, stages).await?;
@@ -61,6 +67,20 @@ impl Run {
         rewritten.left_files = outcome.left_files;
         Ok(rewritten)
     }
+}
+
+/// The bug of a row that is lost.
+#[cfg(feature = "testing")]
+fn one_more(
+    mut positions: icecap_table::deletes::PositionSet,
+    rows: u64,
+) -> icecap_table::deletes::PositionSet {
+    if icecap_table::testing::is_planted(icecap_table::testing::Mutation::CarriedRowLost)
+        && let Some(other) = (0..rows).find(|at| !positions.contains(*at))
+    {
+        positions.insert(other);
+    }
+    positions
 }
 
 /// Every row of a table, with its id and the sequence number of its last change where they are kept.

@@ -73,6 +73,7 @@ fn report() -> TaskReport {
         elapsed_ms: 7,
         peak_memory_bytes: 8,
         exchange_bytes_read: 9,
+        exchange_requests: 11,
         spilled_bytes: 10,
     }
 }

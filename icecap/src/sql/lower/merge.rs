@@ -373,6 +373,10 @@ impl Plan {
                 }
             }
         }
+        #[cfg(feature = "testing")]
+        if icecap_table::testing::is_planted(icecap_table::testing::Mutation::LastClauseWins) {
+            when.reverse();
+        }
         Ok(match (when.is_empty(), last) {
             (true, Some(last)) => *last,
             (_, last) => Expr::Case(Case::new(None, when, last)),
