@@ -16,7 +16,7 @@ use crate::engine::from_datafusion;
 use crate::engine::session::Run;
 use crate::scan::IcebergTable;
 use crate::stage::{self, TaskCount};
-use crate::write::IcebergWriteExec;
+use crate::write::{IcebergWriteExec, ordered};
 
 /// The property that says how large files get.
 const TARGET_SIZE: &str = "write.target-file-size-bytes";
@@ -79,6 +79,7 @@ impl Upkeep {
         let rows = run.physical_plan(&rows).await?;
         let mut target = run.write_target(write.id(), metadata, lineage)?;
         target.properties.insert(TARGET_SIZE.to_owned(), roll_bytes.to_string());
+        let (rows, target) = ordered(rows, target, metadata.default_sort_order())?;
         let root = IcebergWriteExec::new(rows, target, storage.clone())?;
         let stages = stage::cut(Arc::new(root), &run.parts.planner, &storage, TaskCount::AtMost(1)).await?;
         let outcome = run.run_stages(write.0, stages).await?;
