@@ -10,6 +10,7 @@ pub mod machine;
 pub mod measure;
 pub mod profile;
 pub mod report;
+pub mod rewrite;
 pub mod stats;
 pub mod workload;
 pub mod yardstick;

@@ -7,8 +7,8 @@ use std::process::{Command, ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use icecap_bench::data::{self, Table};
 use icecap_bench::machine::{Machine, commit_id};
-use icecap_bench::workload::{self, Peer, Plan, Profiler, Workload};
-use icecap_bench::{BenchError, Result, measure, report};
+use icecap_bench::workload::{self, Peer, Plan, Profiler, RestCatalog, Workload};
+use icecap_bench::{BenchError, Result, measure, report, rewrite};
 use serde_json::{Value, json};
 
 #[derive(Debug, Parser)]
@@ -33,11 +33,13 @@ enum Commands {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    #[command(name = rewrite::SUBCOMMAND, hide = true)]
+    Rewrite { threads: usize, from: PathBuf, to: PathBuf },
 }
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// What to measure; repeatable; by default everything but writers, s3 and lambda
+    /// What to measure; repeatable; by default those that need no server and no Spark
     #[arg(long, value_enum)]
     workload: Vec<Workload>,
     /// Runs of each engine
@@ -49,6 +51,12 @@ struct RunArgs {
     /// Measures Icecap alone
     #[arg(long, conflicts_with = "peer")]
     no_peers: bool,
+    /// The address of an Iceberg REST catalog, through which DuckDB writes; its tables' files must be on this machine
+    #[arg(long, value_name = "URL")]
+    rest_catalog: Option<String>,
+    /// Starts such a catalog instead: a program and its arguments, {port} where it listens, {folder} a folder for it
+    #[arg(long, value_name = "COMMAND", conflicts_with = "rest_catalog")]
+    rest_catalog_command: Option<String>,
     /// The Python with the peers; by default that of scripts/setup-readers
     #[arg(long)]
     python: Option<PathBuf>,
@@ -92,6 +100,12 @@ struct CommonArgs {
     /// Partitions of the partitions5000 workload
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
     partitions: u16,
+    /// Iceberg's format version of the tables that row-level statements change; PyIceberg writes 2 only
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
+    format_version: u8,
+    /// Data files of the optimize workload
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(2..))]
+    small_files: u16,
     /// Icecap's --memory, but for partitions5000, which has its own
     #[arg(long, default_value = "512MB")]
     memory: String,
@@ -124,6 +138,7 @@ fn main() -> ExitCode {
         Commands::Run(args) => run(&args),
         Commands::Profile(args) => profile(&args),
         Commands::Data(args) => make_data(&args),
+        Commands::Rewrite { threads, from, to } => rewrite::run(threads, &from, &to),
         Commands::Measure { usage_file, program, args } => {
             return match measure::child(&usage_file, &program, &args) {
                 Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)),
@@ -214,6 +229,10 @@ fn plan_of_run(args: &RunArgs, scratch: &Path) -> Result<Plan> {
         (false, true) => Peer::value_variants().to_vec(),
         (false, false) => args.peer.clone(),
     };
+    plan.rest_catalog = match (&args.rest_catalog, &args.rest_catalog_command) {
+        (Some(address), _) => Some(RestCatalog::Address(address.clone())),
+        (None, command) => command.clone().map(RestCatalog::Command),
+    };
     if let Some(python) = &args.python {
         plan.python.clone_from(python);
     }
@@ -245,7 +264,10 @@ fn plan(args: &CommonArgs, scratch: &Path, repeats: u16) -> Result<Plan> {
         partitions: args.partitions.into(),
         memory: args.memory.clone(),
         threads: args.threads.unwrap_or_else(|| Machine::here().cores),
+        format_version: args.format_version,
+        small_files: args.small_files.into(),
         peers: Vec::new(),
+        rest_catalog: None,
         profiler: None,
     })
 }
@@ -281,8 +303,8 @@ fn versions(plan: &Plan) -> Value {
         |name: &str| told(&plan.python, &["-c", &format!("import {name}; print({name}.__version__)")]);
     let mut versions = json!({ "icecap": told(&plan.icecap, &["--version"]) });
     for peer in &plan.peers {
-        let name = format!("{peer:?}").to_lowercase();
-        versions[&name] = json!(module(&name));
+        let name = peer.name();
+        versions[name] = json!(module(if *peer == Peer::Spark { "pyspark" } else { name }));
     }
     versions
 }

@@ -1,14 +1,18 @@
 //! The workloads. Each gives its measured runs; what they mean is for [`report`](crate::report).
 
 mod answer;
+mod check;
+mod clone;
 mod ctas;
 mod inserts;
 mod lambda;
 mod lineitem;
+mod optimize;
 mod partitioned;
 mod partitions;
 mod plan;
 mod queries;
+mod row_level;
 mod s3;
 mod service;
 mod skew;
@@ -24,7 +28,8 @@ use crate::Result;
 use crate::measure::Usage;
 
 pub use partitions::{AMPLE, SCARCE};
-pub use plan::{Plan, Profiler};
+pub use plan::{Plan, Profiler, RestCatalog};
+pub use row_level::{COPY_ON_WRITE, CTAS, MERGE_ON_READ};
 pub use skew::EVEN;
 pub use writers::{ONE_CHILD, ONE_THREAD};
 
@@ -57,12 +62,26 @@ pub enum Workload {
     S3,
     /// A write in a Lambda function of the local service, cold and warm; the function's size.
     Lambda,
+    /// DELETE of 5 % of `lineitem`, spread over all of it.
+    Delete,
+    /// UPDATE of 5 % of `lineitem`.
+    Update,
+    /// MERGE of 100,000 rows into `lineitem`, half of them new.
+    Merge,
+    /// MERGE of 1,000,000 rows into `lineitem`, half of them new.
+    Merge1m,
+    /// DELETE of one whole partition of `lineitem`.
+    DeletePartition,
+    /// OPTIMIZE of `lineitem` in 1,000 small files.
+    Optimize,
 }
 
 impl Workload {
     /// Whether it runs when nothing is named: not if it needs servers or programs beside Icecap and its peers.
     pub fn by_default(self) -> bool {
-        !matches!(self, Self::Writers | Self::S3 | Self::Lambda)
+        let elsewhere = matches!(self, Self::Writers | Self::S3 | Self::Lambda);
+        let statements = matches!(self, Self::Delete | Self::Update | Self::Merge | Self::Merge1m);
+        !elsewhere && !statements && !matches!(self, Self::DeletePartition | Self::Optimize)
     }
 
     /// The name in reports and on the command line.
@@ -81,6 +100,12 @@ impl Workload {
             Self::Writers => "writers",
             Self::S3 => "s3",
             Self::Lambda => "lambda",
+            Self::Delete => "delete",
+            Self::Update => "update",
+            Self::Merge => "merge",
+            Self::Merge1m => "merge1m",
+            Self::DeletePartition => "delete-partition",
+            Self::Optimize => "optimize",
         }
     }
 }
@@ -88,17 +113,21 @@ impl Workload {
 /// An engine that Icecap is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
-    /// DuckDB: `COPY … TO` plain Parquet, and queries on plain Parquet.
+    /// DuckDB: `COPY … TO` plain Parquet, queries on plain Parquet, and row-level statements, merge-on-read.
     Duckdb,
-    /// PyIceberg's append to a new table.
+    /// PyIceberg's append to a new table; its delete and overwrite, copy-on-write.
     Pyiceberg,
+    /// Spark: row-level statements in both modes, and its rewrite of data files.
+    Spark,
 }
 
 impl Peer {
-    fn name(self) -> &'static str {
+    /// The name in reports, and of its Python module unless it is Spark.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Duckdb => "duckdb",
             Self::Pyiceberg => "pyiceberg",
+            Self::Spark => "spark",
         }
     }
 }
@@ -106,7 +135,7 @@ impl Peer {
 /// One run of one engine.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Run {
-    /// What the process used; absent for the yardstick, which is no process.
+    /// What the process used; absent for a yardstick that is no process.
     #[serde(flatten)]
     pub usage: Option<Usage>,
     /// Bytes of data files written.
@@ -115,10 +144,16 @@ pub struct Run {
     /// Data files written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_files: Option<u64>,
+    /// Bytes of delete files written: position deletes and deletion vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_bytes: Option<u64>,
+    /// Delete files written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_files: Option<u64>,
     /// Partitions that the last snapshot wrote to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partitions: Option<u64>,
-    /// Snapshots of the table afterwards.
+    /// Snapshots that the table got.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<u64>,
     /// Rows written.
@@ -155,7 +190,7 @@ pub struct Run {
 pub struct Series {
     /// The workload.
     pub workload: &'static str,
-    /// The engine: `icecap` (with a suffix where it runs in several ways), a peer, or `yardstick`.
+    /// The engine: `icecap` or a peer (with a suffix where it runs in several ways), or `yardstick`.
     pub engine: &'static str,
     /// Its runs, in the order they were made.
     pub runs: Vec<Run>,
@@ -185,5 +220,11 @@ pub fn run(workload: Workload, plan: &Plan) -> Result<Vec<Series>> {
         Workload::Writers => writers::run(plan),
         Workload::S3 => s3::run(plan),
         Workload::Lambda => lambda::run(plan),
+        Workload::Delete
+        | Workload::Update
+        | Workload::Merge
+        | Workload::Merge1m
+        | Workload::DeletePartition => row_level::run(workload, plan),
+        Workload::Optimize => optimize::run(plan),
     }
 }

@@ -6,6 +6,8 @@
 
 mod attempt;
 mod check;
+mod content;
+mod create;
 mod files;
 mod metadata;
 mod namespace;

@@ -1,9 +1,9 @@
 //! Pairs of concurrent commits, run through the real committer and compared with what was measured of Iceberg Java.
 //!
-//! A case ([`case`]) names a table of two files, a winner and a loser, both planned on the same snapshot, and what is
-//! required of the loser. Each runs on a catalog of its own ([`table`]); its files are metadata and bytes that nobody
-//! reads, but for deletion vectors, which are real. What an operation does is in [`operation`], what the table then
-//! holds in [`state`]. `cargo run -p icecap-conformance --bin commit-conflicts -- FILE` takes any file of the form of
+//! A case (`case`) names a table of two files, a winner and a loser, both planned on the same snapshot, and what is
+//! required of the loser. Each runs on a catalog of its own (`table`); its files are metadata and bytes that nobody
+//! reads, but for deletion vectors, which are real. What an operation does is in `operation`, what the table then
+//! holds in `state`. `cargo run -p icecap-conformance --bin commit-conflicts -- FILE` takes any file of the form of
 //! `conformance/data/commit_conflicts_v2.jsonl`, of either format version.
 
 mod case;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{find, spread};
+use super::{find, row_level, spread};
 use crate::stats::Spread;
 use crate::workload::{AMPLE, EVEN, ONE_CHILD, ONE_THREAD, Plan, SCARCE, Series};
 
@@ -32,23 +32,30 @@ impl Aim {
 /// The aims of the workloads that were run. Times and ratios are medians, memory is the greatest of all runs.
 pub(super) fn aims(series: &[Series], plan: &Plan) -> Vec<Aim> {
     let figures = Figures(series);
-    [small(&figures), ctas(&figures, plan), layouts(&figures, plan), reads(&figures), elsewhere(&figures)]
-        .concat()
+    [
+        small(&figures),
+        ctas(&figures, plan),
+        layouts(&figures, plan),
+        reads(&figures),
+        elsewhere(&figures),
+        row_level::aims(&figures, plan),
+    ]
+    .concat()
 }
 
 /// Looks figures up by workload, engine and name.
-struct Figures<'a>(&'a [Series]);
+pub(super) struct Figures<'a>(&'a [Series]);
 
 impl Figures<'_> {
     fn spread(&self, workload: &str, engine: &str, name: &str) -> Option<Spread> {
         spread(find(self.0, workload, engine)?, name)
     }
 
-    fn median(&self, workload: &str, engine: &str, name: &str) -> Option<f64> {
+    pub(super) fn median(&self, workload: &str, engine: &str, name: &str) -> Option<f64> {
         Some(self.spread(workload, engine, name)?.median)
     }
 
-    fn max(&self, workload: &str, engine: &str, name: &str) -> Option<f64> {
+    pub(super) fn max(&self, workload: &str, engine: &str, name: &str) -> Option<f64> {
         Some(self.spread(workload, engine, name)?.max)
     }
 

@@ -9,15 +9,18 @@ use crate::Result;
 
 pub(super) fn run(plan: &Plan) -> Result<Vec<Series>> {
     let source = Source::ready(plan)?;
+    // Spark has a part in the row-level workloads and OPTIMIZE only.
+    let peers: Vec<Peer> = plan.peers.iter().copied().filter(|peer| *peer != Peer::Spark).collect();
     let mut engines = vec!["icecap"];
-    engines.extend(plan.peers.iter().map(|peer| peer.name()));
+    engines.extend(peers.iter().map(|peer| peer.name()));
     in_turns("ctas", plan.repeats, &engines, |at| match at.checked_sub(1) {
         None => icecap_run(plan, &source),
-        Some(peer) => peer_run(plan, plan.peers[peer], &source),
+        Some(peer) => peer_run(plan, peers[peer], &source),
     })
 }
 
-fn icecap_run(plan: &Plan, source: &Source) -> Result<Run> {
+/// Icecap's CTAS of the whole table.
+pub(super) fn icecap_run(plan: &Plan, source: &Source) -> Result<Run> {
     let warehouse = plan.fresh("ctas");
     let sql = format!("CREATE TABLE lineitem AS SELECT * FROM {}", source.sql()?);
     let finished = plan.icecap(&warehouse, &["--memory", &plan.memory, "-e", &sql])?;

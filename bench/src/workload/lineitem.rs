@@ -10,7 +10,7 @@ use crate::data::{self, Table};
 use crate::measure::Finished;
 
 /// The columns, as `CREATE TABLE` says them.
-const COLUMNS: &str = "l_orderkey bigint, l_partkey bigint, l_suppkey bigint, l_linenumber int, \
+pub(super) const COLUMNS: &str = "l_orderkey bigint, l_partkey bigint, l_suppkey bigint, l_linenumber int, \
     l_quantity decimal(15,2), l_extendedprice decimal(15,2), l_discount decimal(15,2), l_tax decimal(15,2), \
     l_returnflag string, l_linestatus string, l_shipdate date, l_commitdate date, l_receiptdate date, \
     l_shipinstruct string, l_shipmode string, l_comment string";

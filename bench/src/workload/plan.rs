@@ -41,10 +41,25 @@ pub struct Plan {
     pub memory: String,
     /// `--threads` of every engine.
     pub threads: usize,
+    /// The format version of the tables that row-level statements change.
+    pub format_version: u8,
+    /// Data files of the `optimize` workload.
+    pub small_files: usize,
     /// The engines beside Icecap.
     pub peers: Vec<Peer>,
+    /// The Iceberg REST catalog of peers that write through one only.
+    pub rest_catalog: Option<RestCatalog>,
     /// Records where Icecap's measured runs spend their time; they are slower then.
     pub profiler: Option<Profiler>,
+}
+
+/// An Iceberg REST catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestCatalog {
+    /// One that runs at this address.
+    Address(String),
+    /// One that this command starts, with `{port}` and `{folder}` replaced: where it listens, and a folder for it.
+    Command(String),
 }
 
 /// How a measured run differs from the usual.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Plan;
+use super::{Plan, RestCatalog};
 use crate::{BenchError, Result};
 
 /// Longest wait for a server.
@@ -27,6 +27,19 @@ impl Server {
         let spawned = command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::null()).spawn();
         Ok(Self(spawned.map_err(|error| BenchError(format!("cannot start a server: {error}")))?))
     }
+
+    /// Starts one that is up when it takes connections on a port of this machine. `what`: its name in messages.
+    fn listening(command: &mut Command, port: u16, what: &str) -> Result<Self> {
+        let mut server = Self::start(command, Stdio::null())?;
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if started.elapsed() > UP_WITHIN || server.0.try_wait()?.is_some() {
+                return Err(BenchError(format!("{what} does not start")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
 }
 
 impl Drop for Server {
@@ -42,6 +55,10 @@ fn shell(program: &Path) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", UNTIL_WE_END, "server"]).arg(program);
     command
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// `AWS_` variables with which a process reaches a server of ours, whatever the user's own are.
@@ -74,20 +91,13 @@ impl S3Server {
         }
         let folder = plan.fresh("s3-server");
         std::fs::create_dir_all(&folder)?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let mut command = shell(&program);
         command
             .args(["--port", &format!("127.0.0.1:{port}"), "--region", REGION, "--quiet", "posix"])
             .arg(&folder)
             .envs([("ROOT_ACCESS_KEY", KEY), ("ROOT_SECRET_KEY", KEY)]);
-        let mut server = Server::start(&mut command, Stdio::null())?;
-        let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if started.elapsed() > UP_WITHIN || server.0.try_wait()?.is_some() {
-                return Err(BenchError(format!("{} does not start", program.display())));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let server = Server::listening(&mut command, port, &program.display().to_string())?;
         Ok(Self { folder, port, _server: server })
     }
 
@@ -101,6 +111,41 @@ impl S3Server {
     /// Variables with which a process reaches it.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
         environment("AWS_ENDPOINT_URL_S3", format!("http://127.0.0.1:{}", self.port))
+    }
+}
+
+/// An Iceberg REST catalog, for peers that write through one only.
+pub(super) struct RestServer {
+    /// Its address.
+    pub address: String,
+    _server: Option<Server>,
+}
+
+impl RestServer {
+    /// The catalog of the plan: one that runs, or one that is started for this and ends with it.
+    pub(super) fn start(plan: &Plan) -> Result<Self> {
+        match &plan.rest_catalog {
+            Some(RestCatalog::Address(address)) => {
+                Ok(Self { address: address.trim_end_matches('/').to_owned(), _server: None })
+            }
+            Some(RestCatalog::Command(command)) => {
+                let folder = plan.fresh("rest-catalog");
+                std::fs::create_dir_all(&folder)?;
+                let port = free_port()?;
+                let command = (command.replace("{port}", &port.to_string()))
+                    .replace("{folder}", &folder.display().to_string());
+                // One process, so that it is the one that ends.
+                let mut started = shell(Path::new("sh"));
+                started.args(["-c", &format!("exec {command}")]);
+                let server = Server::listening(&mut started, port, &format!("the REST catalog ({command})"))?;
+                Ok(Self { address: format!("http://127.0.0.1:{port}"), _server: Some(server) })
+            }
+            None => Err(BenchError(
+                "DuckDB writes Iceberg tables through a REST catalog: give --rest-catalog or --rest-catalog-command, \
+                 or name other peers with --peer"
+                    .to_owned(),
+            )),
+        }
     }
 }
 

@@ -5,21 +5,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use icecap_table::commit::{
-    Change, CommitOutcome, CommitRequest, CommittedTable, FileChanges, RemovedFile, RowCounts, TableChange,
-};
+use icecap_table::commit::{Change, CommitOutcome, CommitRequest, CommittedTable, RowCounts, TableChange};
 use icecap_table::iceberg::spec::Operation;
 use icecap_table::id::TableIdent;
 use icecap_table::metadata::TableDocument;
-use icecap_table::properties::LOCATION_PROPERTIES;
-use icecap_table::snapshot::{self, FreshManifests, SnapshotRequest};
+use icecap_table::snapshot::FreshManifests;
 use icecap_table::staged_file::{FileContent, StagedFile};
 use icecap_table::validate::{Verdict, validate};
-use icecap_table::{Error, ErrorKind, Result};
+use icecap_table::{Error, Result};
 
 use super::Committer;
 use super::check::{self, rejected};
-use super::files::Rebased;
+use super::content::{Content, Step};
 use crate::pointer::{Expect, Next, ObjectKind, Swap};
 
 /// Iceberg's default of `commit.retry.total-timeout-ms`.
@@ -50,22 +47,22 @@ pub(super) enum Preparation {
 }
 
 /// One table while the changes of a request are applied to it.
-struct Working {
-    ident: TableIdent,
+pub(super) struct Working {
+    pub(super) ident: TableIdent,
     expect: Expect,
     /// The entry is a view, so the name is taken but no table.
     is_view: bool,
     /// The table as the changes so far made it; `None` when there is none.
-    document: Option<TableDocument>,
+    pub(super) document: Option<TableDocument>,
     /// The table as it was.
     before: Option<TableDocument>,
-    changed: bool,
+    pub(super) changed: bool,
     /// The metadata file of a table that is taken over as it is.
     adopted: Option<String>,
 }
 
 impl Working {
-    fn base(&self) -> Option<&str> {
+    pub(super) fn base(&self) -> Option<&str> {
         match &self.expect {
             Expect::Location(location) => Some(location),
             Expect::Absent | Expect::Present => None,
@@ -74,27 +71,10 @@ impl Working {
 }
 
 /// What is still to be uploaded: names that only this attempt uses, and contents.
-type Objects = Vec<(String, Bytes)>;
-
-/// One change of a request.
-#[derive(Clone, Copy)]
-struct Step<'a> {
-    request: &'a CommitRequest,
-    index: usize,
-    change: &'a TableChange,
-}
-
-/// What a snapshot is made of.
-struct Content<'a> {
-    schema_id: i32,
-    operation: Operation,
-    added: &'a [StagedFile],
-    removed: &'a [RemovedFile],
-    data_sequence_number: Option<i64>,
-}
+pub(super) type Objects = Vec<(String, Bytes)>;
 
 /// How one change went.
-type Applied = Result<CommittedTable, CommitOutcome>;
+pub(super) type Applied = Result<CommittedTable, CommitOutcome>;
 
 impl Committer {
     /// Fills `attempt`; what it wrote is in there even when this fails.
@@ -128,7 +108,7 @@ impl Committer {
         Ok(Preparation::Ready)
     }
 
-    async fn upload(&self, attempt: &mut Attempt, objects: Objects) -> Result<()> {
+    pub(super) async fn upload(&self, attempt: &mut Attempt, objects: Objects) -> Result<()> {
         attempt.written.extend(objects.iter().map(|(location, _)| location.clone()));
         self.storage.put_all_new(objects).await
     }
@@ -274,158 +254,6 @@ impl Committer {
         let snapshot_id = self.make_snapshot(step, content, table, document, attempt, objects).await?;
         applied.snapshot_id = Some(snapshot_id);
         Ok(Ok(applied))
-    }
-
-    /// Applies a change of rows: validated, rebased, and with a snapshot unless it names no file at all.
-    async fn apply_files(
-        &self,
-        step: Step<'_>,
-        files: &FileChanges,
-        table: &mut Working,
-        document: TableDocument,
-        attempt: &mut Attempt,
-        objects: &mut Objects,
-    ) -> Result<Applied> {
-        let Step { request, change, .. } = step;
-        check::writable(&change.ident, document.metadata())?;
-        check::files(request.write_id, document.metadata(), &files.added, &self.policy)?;
-        self.upload_before(table, attempt, objects).await?;
-        let rebased = self.rebase(request.kind, request.write_id, change, document.metadata()).await?;
-        let Rebased { added, removed, rows, objects: made, unused } = match rebased {
-            Ok(rebased) => rebased,
-            Err(why) => return Ok(Err(CommitOutcome::Conflict { why })),
-        };
-        let mut applied = outcome(&change.ident, &added);
-        applied.removed_data_files =
-            removed.iter().filter(|file| file.content == FileContent::Data).count() as u64;
-        applied.rows = rows;
-        if files.added.is_empty() && files.removed.is_empty() {
-            table.document = Some(document);
-            return Ok(Ok(applied));
-        }
-        let operation = match &change.change {
-            Change::Rewrite(_) => Operation::Replace,
-            _ => snapshot::operation_of(&added, &removed),
-        };
-        let content = Content {
-            schema_id: files.schema_id,
-            operation,
-            added: &added,
-            removed: &removed,
-            data_sequence_number: files.data_sequence_number,
-        };
-        objects.extend(made);
-        attempt.given_up.extend(unused);
-        match self.make_snapshot(step, content, table, document, attempt, objects).await {
-            Ok(snapshot_id) => applied.snapshot_id = Some(snapshot_id),
-            // A file that it names is not as it was planned on, for a reason that no history tells.
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                return Ok(Err(CommitOutcome::Conflict { why: error.to_string() }));
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(Ok(applied))
-    }
-
-    /// Stores what earlier changes of the request made of a table: the next one reads it.
-    async fn upload_before(
-        &self,
-        table: &Working,
-        attempt: &mut Attempt,
-        objects: &mut Objects,
-    ) -> Result<()> {
-        if table.changed && !objects.is_empty() {
-            self.upload(attempt, std::mem::take(objects)).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes the snapshot of one change; returns its id.
-    async fn make_snapshot(
-        &self,
-        step: Step<'_>,
-        content: Content<'_>,
-        table: &mut Working,
-        document: TableDocument,
-        attempt: &mut Attempt,
-        objects: &mut Objects,
-    ) -> Result<i64> {
-        let now_ms = document.next_timestamp_ms(self.clock.now_ms());
-        let first_change = !table.changed;
-        self.upload_before(table, attempt, objects).await?;
-        let prepared = snapshot::prepare(
-            &self.storage,
-            SnapshotRequest {
-                document: &document,
-                write_id: step.request.write_id,
-                step: &step.index.to_string(),
-                reference: &step.change.reference,
-                schema_id: content.schema_id,
-                operation: content.operation,
-                added: content.added,
-                removed: content.removed,
-                data_sequence_number: content.data_sequence_number,
-                extra_summary: BTreeMap::new(),
-                now_ms,
-                uuid: self.ids.uuid(),
-            },
-        )
-        .await?;
-        objects.extend(prepared.objects);
-        attempt.manifests.push(prepared.fresh);
-        // One log entry for the base, however many changes are chained on it.
-        let base = if first_change { table.base() } else { None };
-        table.document = Some(document.apply(prepared.updates, base, now_ms)?);
-        table.changed = true;
-        Ok(prepared.snapshot.snapshot_id())
-    }
-
-    /// The first document of a new table.
-    fn first_document(&self, ident: &TableIdent, metadata: &[u8]) -> Result<TableDocument> {
-        let document = TableDocument::parse(metadata).map_err(|e| {
-            Error::invalid(format!("the metadata of the new table {ident} cannot be used")).with_source(e)
-        })?;
-        let first = document.metadata();
-        if first.snapshots().len() != 0 || first.current_snapshot_id().is_some() {
-            return Err(Error::invalid(format!(
-                "the metadata of the new table {ident} has snapshots already"
-            )));
-        }
-        self.policy.check(first.location())?;
-        for path in LOCATION_PROPERTIES {
-            if let Some(location) = first.properties().get(path) {
-                self.policy.check(location)?;
-            }
-        }
-        check::writable(ident, first)?;
-        Ok(document)
-    }
-
-    /// Checks that a metadata file of another writer can be read, and that everything it names lies where tables
-    /// may lie.
-    async fn check_adoptable(&self, location: &str) -> Result<()> {
-        self.policy.check(location)?;
-        let document = TableDocument::load_cached(&self.storage, location).await.map_err(|error| {
-            match error.kind() {
-                // It is the caller who named the file.
-                ErrorKind::Corrupt => error.with_kind(ErrorKind::Invalid),
-                _ => error,
-            }
-        })?;
-        let metadata = document.metadata();
-        self.policy.check(metadata.location())?;
-        for path in LOCATION_PROPERTIES {
-            if let Some(location) = metadata.properties().get(path) {
-                self.policy.check(location)?;
-            }
-        }
-        for snapshot in metadata.snapshots() {
-            // Version 1 may name its manifests in the metadata itself.
-            if !snapshot.manifest_list().is_empty() {
-                self.policy.check(snapshot.manifest_list())?;
-            }
-        }
-        Ok(())
     }
 
     /// Adds the metadata files to what is to be uploaded, and makes the swaps.

@@ -6,33 +6,89 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
-use icecap_table::commit::{Change, FileChanges, RemovedFile, RowCounts, StatementKind, TableChange};
+use icecap_table::commit::{
+    Change, CommitOutcome, FileChanges, RemovedFile, RowCounts, StatementKind, TableChange,
+};
 use icecap_table::deletes::{PositionSet, PuffinWriter, deletion_vector};
-use icecap_table::iceberg::spec::TableMetadata;
+use icecap_table::iceberg::spec::{Operation, TableMetadata};
 use icecap_table::id::WriteId;
-use icecap_table::snapshot::{History, HistoryRequest, locate_data_files};
+use icecap_table::metadata::TableDocument;
+use icecap_table::snapshot::{History, HistoryRequest, locate_data_files, operation_of};
 use icecap_table::staged_file::{FileContent, Positions, StagedFile};
 use icecap_table::validate::{
     FilesVerdict, Rebase, Unite, VectorPlace, conflict_judge, needs_partitions, touched_data_files,
     validate_files,
 };
-use icecap_table::{Error, Result};
+use icecap_table::{Error, ErrorKind, Result};
 
-use super::Committer;
+use super::attempt::{Applied, Attempt, Objects, Working, outcome};
+use super::content::{Content, Step};
+use super::{Committer, check};
 
 /// A change as it is applied to the table as it is now.
 #[derive(Debug, Default)]
-pub(super) struct Rebased {
-    pub(super) added: Vec<StagedFile>,
-    pub(super) removed: Vec<RemovedFile>,
-    pub(super) rows: RowCounts,
+struct Rebased {
+    added: Vec<StagedFile>,
+    removed: Vec<RemovedFile>,
+    rows: RowCounts,
     /// Files that the rebase made, to be stored.
-    pub(super) objects: Vec<(String, Bytes)>,
+    objects: Vec<(String, Bytes)>,
     /// Staged files that the table will not name.
-    pub(super) unused: Vec<String>,
+    unused: Vec<String>,
 }
 
 impl Committer {
+    /// Applies a change of rows: validated, rebased, and with a snapshot unless it names no file at all.
+    pub(super) async fn apply_files(
+        &self,
+        step: Step<'_>,
+        files: &FileChanges,
+        table: &mut Working,
+        document: TableDocument,
+        attempt: &mut Attempt,
+        objects: &mut Objects,
+    ) -> Result<Applied> {
+        let Step { request, change, .. } = step;
+        check::writable(&change.ident, document.metadata())?;
+        check::files(request.write_id, document.metadata(), &files.added, &self.policy)?;
+        self.upload_before(table, attempt, objects).await?;
+        let rebased = self.rebase(request.kind, request.write_id, change, document.metadata()).await?;
+        let Rebased { added, removed, rows, objects: made, unused } = match rebased {
+            Ok(rebased) => rebased,
+            Err(why) => return Ok(Err(CommitOutcome::Conflict { why })),
+        };
+        let mut applied = outcome(&change.ident, &added);
+        applied.removed_data_files =
+            removed.iter().filter(|file| file.content == FileContent::Data).count() as u64;
+        applied.rows = rows;
+        if files.added.is_empty() && files.removed.is_empty() {
+            table.document = Some(document);
+            return Ok(Ok(applied));
+        }
+        let operation = match &change.change {
+            Change::Rewrite(_) => Operation::Replace,
+            _ => operation_of(&added, &removed),
+        };
+        let content = Content {
+            schema_id: files.schema_id,
+            operation,
+            added: &added,
+            removed: &removed,
+            data_sequence_number: files.data_sequence_number,
+        };
+        objects.extend(made);
+        attempt.given_up.extend(unused);
+        match self.make_snapshot(step, content, table, document, attempt, objects).await {
+            Ok(snapshot_id) => applied.snapshot_id = Some(snapshot_id),
+            // A file that it names is not as it was planned on, for a reason that no history tells.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                return Ok(Err(CommitOutcome::Conflict { why: error.to_string() }));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Ok(applied))
+    }
+
     /// Validates `change` against everything committed since its base, and rebases it.
     ///
     /// The inner error says why it is a conflict.
@@ -40,7 +96,7 @@ impl Committer {
     /// # Errors
     /// `Invalid` for a change that no state of the table could take; `Corrupt` when what is in the table cannot be
     /// read.
-    pub(super) async fn rebase(
+    async fn rebase(
         &self,
         kind: StatementKind,
         write_id: WriteId,

@@ -1,6 +1,7 @@
 //! The committer through its service, over a real store and real files.
 
 mod faults;
+mod model;
 mod namespaces;
 mod race;
 mod random;

@@ -196,8 +196,8 @@ fn a_puffin_file_lists_its_blobs() {
 fn a_deletion_vector_of_spark_is_understood() {
     let file = include_bytes!("testdata/spark.puffin");
     let positions = decode(&file[4..4 + 475], Some(100_102)).unwrap();
-    let expected = (0..200_000_u64)
-        .filter(|id| id % 1000 == 7 || (50_000..=150_000).contains(id) || *id == 199_999);
+    let expected =
+        (0..200_000_u64).filter(|id| id % 1000 == 7 || (50_000..=150_000).contains(id) || *id == 199_999);
     assert!(positions.iter().eq(expected));
     // Written again it is the same, byte for byte.
     assert_eq!(encode(&positions), &file[4..4 + 475]);
