@@ -63,7 +63,7 @@ fn queries_agree(warehouse: &Warehouse, table: &str) {
 }
 
 pub fn explained(warehouse: &Warehouse, table: &str) -> String {
-    let lines = warehouse.query(&[&format!("EXPLAIN SELECT id FROM {table}")]).unwrap();
+    let lines = warehouse.query(&[&format!("EXPLAIN SELECT * FROM {table}")]).unwrap();
     let lines: Vec<&str> = lines.iter().filter_map(|line| line["plan"].as_str()).collect();
     lines.join("\n")
 }
