@@ -31,12 +31,15 @@ conformance-figures:
     scripts/setup-s3
     . scripts/env; cargo build --profile ci --package icecap-cli --package icecap --bins
     . scripts/env; ICECAP_FIGURES="$PWD/conformance/figures" \
-        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers lambda
+        cargo test --profile ci --package icecap-conformance -- --nocapture concurrency crash partitions writers writer_faults lambda planted two_random
 
-# COUNT random INSERT and CTAS statements, parted and plain (60 are in every test run)
+# COUNT random INSERT and CTAS statements, parted through every executor and plain (60 are in every test run)
 random-statements count="500" seed="1000":
-    . scripts/env; ICECAP_RANDOM_STATEMENTS={{ count }} ICECAP_RANDOM_SEED={{ seed }} \
-        cargo test --profile ci --package icecap --lib stage::tests::random
+    scripts/setup-s3
+    . scripts/env; cargo build --profile ci --package icecap-cli --package icecap --bins
+    . scripts/env; ICECAP_FIGURES="$PWD/conformance/figures" ICECAP_RANDOM_STATEMENTS={{ count }} \
+        ICECAP_RANDOM_SEED={{ seed }} \
+        cargo test --profile ci --package icecap-conformance --test suite -- --nocapture random::
 
 # Pairs of concurrent commits, from any file of the form of conformance/data/commit_conflicts_v2.jsonl
 conflicts file="conformance/data/commit_conflicts_v2.jsonl":
@@ -46,6 +49,12 @@ conflicts file="conformance/data/commit_conflicts_v2.jsonl":
 random-races count="500":
     . scripts/env; ICECAP_RANDOM_RACES={{ count }} \
         cargo test --profile ci --package icecap-commit-service --lib committer::tests::model
+
+# COUNT random DELETE, UPDATE and MERGE statements beside DuckDB, over all layouts; what they covered is kept in conformance/figures/
+random-dml count="10000" seed="1000":
+    scripts/setup-readers
+    . scripts/env; ICECAP_RANDOM_DML={{ count }} ICECAP_RANDOM_SEED={{ seed }} ICECAP_FIGURES="$PWD/conformance/figures" \
+        cargo test --profile ci --package icecap-conformance -- --nocapture random_statements_do
 
 # The flights example
 flights:

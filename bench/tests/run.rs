@@ -100,14 +100,28 @@ fn icecap() -> PathBuf {
 }
 
 fn bench(icecap: &Path, folder: &Path, args: &[&str]) -> Output {
+    bench_beside("duckdb", icecap, folder, args)
+}
+
+fn bench_beside(peer: &str, icecap: &Path, folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_bench"))
         .arg("run")
-        .args(["--scale", "0.002", "--repeats", "1", "--peer", "duckdb", "--threads", "2"])
-        .args(["--inserts", "3", "--steady-inserts", "41", "--partitions", "20"])
+        .args(["--scale", "0.002", "--repeats", "1", "--peer", peer, "--threads", "2"])
+        .args(["--inserts", "3", "--steady-inserts", "41", "--partitions", "20", "--small-files", "7"])
         .args(args)
         .args([OsStr::new("--icecap"), icecap.as_os_str(), OsStr::new("--scratch"), folder.as_os_str()])
         .output()
         .unwrap()
+}
+
+/// The first run of each series, by workload and engine.
+fn first_runs(report: &Value) -> BTreeMap<String, Value> {
+    (report["series"].as_array().unwrap().iter())
+        .map(|series| {
+            let name = |key: &str| series[key].as_str().unwrap();
+            (format!("{} {}", name("workload"), name("engine")), series["runs"][0].clone())
+        })
+        .collect()
 }
 
 #[test]
@@ -118,12 +132,7 @@ fn every_workload_runs_with_the_real_engines() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
     let report: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
-    let runs: BTreeMap<String, Value> = (report["series"].as_array().unwrap().iter())
-        .map(|series| {
-            let name = |key: &str| series[key].as_str().unwrap();
-            (format!("{} {}", name("workload"), name("engine")), series["runs"][0].clone())
-        })
-        .collect();
+    let runs = first_runs(&report);
     let names: Vec<&str> = runs.keys().map(String::as_str).collect();
     assert_eq!(
         names,
@@ -183,4 +192,85 @@ fn unequal_answers_are_not_compared() {
     assert!(stderr.contains("beside \"1.0000\""), "{stderr}");
     // What was measured before is told all the same.
     assert!(String::from_utf8(output.stdout).unwrap().contains("start: 1 runs"));
+}
+
+#[test]
+fn row_level_statements_run_on_clones_of_one_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.json");
+    let mut args = vec!["--out", out.to_str().unwrap()];
+    for workload in ["delete", "update", "merge", "merge1m", "delete-partition", "optimize"] {
+        args.extend(["--workload", workload]);
+    }
+    let output = bench_beside("pyiceberg", &icecap(), folder.path(), &args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let report: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+    let runs = first_runs(&report);
+    let names: Vec<&str> = runs.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "delete icecap-cow",
+            "delete icecap-ctas",
+            "delete icecap-mor",
+            "delete pyiceberg-cow",
+            "delete-partition icecap-cow",
+            "delete-partition icecap-mor",
+            "delete-partition pyiceberg-cow",
+            "merge icecap-cow",
+            "merge icecap-mor",
+            "merge1m icecap-cow",
+            "merge1m icecap-mor",
+            "optimize icecap",
+            "optimize yardstick",
+            "update icecap-cow",
+            "update icecap-ctas",
+            "update icecap-mor",
+            "update pyiceberg-cow",
+        ]
+    );
+    // (data files, delete files) that each wrote; each in one snapshot.
+    for (name, data, deletes) in [
+        ("delete icecap-mor", 0, 1),
+        ("delete icecap-cow", 1, 0),
+        ("update icecap-mor", 1, 1),
+        ("merge icecap-mor", 1, 1),
+        ("delete-partition icecap-mor", 0, 0),
+        ("delete-partition icecap-cow", 0, 0),
+        ("optimize icecap", 1, 0),
+    ] {
+        assert_eq!(runs[name]["data_files"], data, "{name}: {}", runs[name]);
+        assert_eq!(runs[name]["delete_files"], deletes, "{name}: {}", runs[name]);
+        assert_eq!(runs[name]["snapshots"], 1, "{name}: {}", runs[name]);
+    }
+    // Each aim needs its figures; those beside DuckDB and Spark are not there.
+    assert_eq!(report["aims"].as_array().unwrap().len(), 21, "{:#}", report["aims"]);
+}
+
+#[test]
+fn tables_of_version_3_are_measured_without_pyiceberg() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.json");
+    let args = ["--workload", "delete", "--format-version", "3", "--out", out.to_str().unwrap()];
+    let output = bench_beside("pyiceberg", &icecap(), folder.path(), &args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("PyIceberg writes format version 2 only: left out"), "{stderr}");
+    let report: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+    let runs = first_runs(&report);
+    assert_eq!(runs.len(), 3, "{:?}", runs.keys());
+    assert_eq!(runs["delete icecap-mor"]["delete_files"], 1);
+}
+
+#[test]
+fn without_a_rest_catalog_duckdb_cannot_take_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(&icecap(), folder.path(), &["--workload", "delete"]);
+    assert!(!output.status.success());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("bench: delete: DuckDB writes Iceberg tables through a REST catalog"),
+        "{stderr}"
+    );
 }

@@ -46,6 +46,30 @@ class Engine:
             rows = self.connection.execute(statement).fetchall()
         return {"rows": [[None if v is None else str(v) for v in row] for row in rows]}
 
+    def change(self, statement, twice=None):
+        """Runs a statement that changes rows: {"rows": how many} or {"error": why not}.
+
+        `twice` counts the rows that two source rows would change; DuckDB 1.x takes such statements, so they are not run.
+        """
+        if twice and self.connection.execute(twice).fetchone()[0] > 0:
+            if int(duckdb.__version__.split(".")[0]) < 2:
+                return {"error": "two source rows for one target row"}
+            try:
+                self.connection.execute(statement)
+            except duckdb.Error as error:
+                return {"error": f"two source rows for one target row: {error}"}
+            raise AssertionError("DuckDB takes two source rows for one target row")
+        try:
+            changed = self.connection.execute(statement).fetchall()
+        except duckdb.Error as error:
+            return {"error": str(error)}
+        return {"rows": changed[0][0] if changed else 0}
+
+    def select(self, query, schema):
+        """The rows of a query as canonical values of a schema."""
+        names, rows = canonical.rows_of(self.connection.execute(query).to_arrow_table(), schema)
+        return {"columns": names, "rows": rows}
+
     def survival_tables(self, directory):
         os.makedirs(directory, exist_ok=True)
         with RestCatalog(directory) as endpoint:

@@ -1,18 +1,22 @@
 //! Runs `.slt` files (SQL logic tests) over a [`Driver`], and checks the spec's invariants after every commit.
 //!
 //! A cell is written as `icecap` prints it in JSON, with NULL as `NULL`, an empty text as `(empty)` and other
-//! texts without quotes. `statement count N` is about inserted rows. A file that says `control substitution on`
+//! texts without quotes. `statement count N` is about rows inserted, updated and deleted. A file that says `control substitution on`
 //! may use `${data}` (the folder `slt/data`, or its copy on S3), `${warehouse}` and `${beside}` (an empty folder for its own use).
+
+mod layout;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner, parse_file};
 
+pub use self::layout::{Layout, LayoutDriver, Parting};
 use crate::reader::source_folder;
-use crate::stack::{Output, Warehouse};
+use crate::stack::{Output, Said, Session, Warehouse};
 use crate::{Failure, Result};
 
 /// What runs one statement of a file.
@@ -29,7 +33,7 @@ pub trait Driver: Send {
 pub enum Answer {
     /// A query's rows.
     Rows(Vec<Vec<String>>),
-    /// How many rows a write inserted; 0 for what inserts none.
+    /// How many rows a write inserted, updated and deleted; 0 for what touches none.
     Done(u64),
 }
 
@@ -83,16 +87,32 @@ impl Driver for ProcessDriver {
     }
 }
 
+/// One session for all statements. The spec's invariants are checked when its warehouse ends.
+struct SessionDriver(Arc<Mutex<Session>>);
+
+impl Driver for SessionDriver {
+    fn run(&mut self, sql: &str) -> Result<Answer> {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner).run(sql)?;
+        match said {
+            Said::Rows(rows) => Ok(Answer::Rows(rows.iter().map(cells).collect())),
+            Said::Summary(summary) => Ok(Answer::Done(summary["rows_inserted"].as_u64().unwrap_or_default())),
+            Said::Error(line) => Err(Failure::new(line)),
+        }
+    }
+}
+
 fn answer(sql: &str, output: Output) -> Result<Answer> {
-    let objects = output.objects()?;
+    answer_of(sql, &output.objects()?)
+}
+
+fn answer_of(sql: &str, objects: &[Value]) -> Result<Answer> {
     if is_query(sql) {
-        let cells =
-            |object: &Value| object.as_object().into_iter().flat_map(|o| o.values()).map(cell).collect();
         return Ok(Answer::Rows(objects.iter().map(cells).collect()));
     }
-    match objects.as_slice() {
+    match objects {
         [summary] if summary["statement"].is_string() => {
-            Ok(Answer::Done(summary["rows_inserted"].as_u64().unwrap_or_default()))
+            let rows = ["rows_inserted", "rows_updated", "rows_deleted"];
+            Ok(Answer::Done(rows.iter().filter_map(|key| summary[*key].as_u64()).sum()))
         }
         other => Err(Failure::new(format!("expected one summary, got {other:?}"))),
     }
@@ -103,6 +123,10 @@ fn is_query(sql: &str) -> bool {
     let head = lines.flat_map(str::split_whitespace).next().unwrap_or_default().to_ascii_lowercase();
     let words = ["select", "with", "values", "table", "show", "describe", "desc", "explain"];
     head.starts_with('(') || words.contains(&head.as_str())
+}
+
+fn cells(object: &Value) -> Vec<String> {
+    object.as_object().into_iter().flat_map(|object| object.values()).map(cell).collect()
 }
 
 fn cell(value: &Value) -> String {
@@ -141,37 +165,54 @@ pub fn run_file(name: &str, driver: Box<dyn Driver>, variables: &[(&str, &str)])
     }
 }
 
-/// Runs a file below `slt/` over processes, on a warehouse of its own.
+/// Runs a file below `slt/` over processes, on this warehouse.
 ///
 /// # Errors
 /// The records that do not behave as the file says, with their lines.
-pub fn run_file_by_processes(name: &str) -> Result<()> {
-    run_file_on(name, Warehouse::new()?)
+pub fn run_file_by_processes(name: &str, warehouse: Warehouse) -> Result<()> {
+    let variables = variables(&warehouse)?;
+    run_file(name, Box::new(ProcessDriver::with(warehouse)), &borrowed(&variables))
 }
 
-/// Runs a file below `slt/` over processes, on this warehouse of the local disk.
+/// The tables that a file leaves: by name their rows, in order.
+pub type Tables = BTreeMap<String, Vec<String>>;
+
+/// Runs a file below `slt/` in one session, on this warehouse.
 ///
 /// # Errors
 /// The records that do not behave as the file says, with their lines.
-pub fn run_file_on(name: &str, warehouse: Warehouse) -> Result<()> {
-    run_with_data(name, warehouse, &data_folder().display().to_string())
+pub fn run_file_in_session(name: &str, warehouse: &Warehouse) -> Result<Tables> {
+    let session = Arc::new(Mutex::new(warehouse.session()?));
+    let driver = Box::new(SessionDriver(Arc::clone(&session)));
+    run_file(name, driver, &borrowed(&variables(warehouse)?))?;
+    let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tables = Tables::new();
+    for (namespace, table) in warehouse.tables()? {
+        let levels = namespace.split('.').chain([table.as_str()]);
+        let quoted: Vec<String> = levels.map(|level| format!("\"{}\"", level.replace('"', "\"\""))).collect();
+        let mut rows = match session.run(&format!("SELECT * FROM {}", quoted.join(".")))? {
+            Said::Rows(rows) => rows.iter().map(Value::to_string).collect(),
+            // A table that cannot be read cannot be read on any way.
+            other => vec![format!("{other:?}").replace(&warehouse.location(), "${warehouse}")],
+        };
+        rows.sort_unstable();
+        tables.insert(format!("{namespace}.{table}"), rows);
+    }
+    Ok(tables)
 }
 
-/// The same with everything on S3: the tables, and the files that `${data}` names.
-///
-/// # Errors
-/// The records that do not behave as the file says, with their lines.
-pub fn run_file_on_s3(name: &str, warehouse: Warehouse) -> Result<()> {
-    let (server, bucket) = warehouse.s3()?;
-    let data = format!("s3://{bucket}/data");
-    server.upload(&data_folder(), &data)?;
-    run_with_data(name, warehouse, &data)
+/// What a file may name: `${data}` is on S3 where the warehouse is.
+fn variables(warehouse: &Warehouse) -> Result<[(&'static str, String); 3]> {
+    let data = match warehouse.s3() {
+        Ok((server, _)) => server.data(&data_folder())?,
+        Err(_) => data_folder().display().to_string(),
+    };
+    let beside = warehouse.beside().display().to_string();
+    Ok([("warehouse", warehouse.location()), ("beside", beside), ("data", data)])
 }
 
-fn run_with_data(name: &str, warehouse: Warehouse, data: &str) -> Result<()> {
-    let (location, beside) = (warehouse.location(), warehouse.beside().display().to_string());
-    let driver = Box::new(ProcessDriver::with(warehouse));
-    run_file(name, driver, &[("warehouse", &location), ("beside", &beside), ("data", data)])
+fn borrowed<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 fn data_folder() -> PathBuf {

@@ -4,15 +4,18 @@
 //! statements in order. How a statement becomes a plan is [`sql`](crate::sql)'s and [`plan`](crate::plan)'s; here
 //! the steps are put in order: resolve, plan, begin, write, commit, tell. Nothing here publishes by itself.
 
+mod alter;
 mod call;
 mod cancel;
 mod create;
 mod describe;
 mod explain;
+mod explain_changes;
 mod insert;
 mod progress;
 mod query;
 mod resolve;
+mod row_level;
 mod session;
 mod settings;
 mod show;
@@ -42,15 +45,16 @@ pub use progress::{Progress, Reading};
 pub use session::{Session, StatementResult};
 pub use settings::{EngineSettings, Writers};
 pub use summary::{Cost, DoneSummary, WriteSummary};
-pub use upkeep::{Maintenance, OptimizeRequest, Upkeep, UpkeepIntent, VacuumRequest};
+pub use upkeep::{Maintenance, OptimizeRequest, Rewritten, Upkeep, UpkeepIntent, UpkeepWrite, VacuumRequest};
 pub use verify::{METADATA_SUFFIX, VerifyReport};
 
 use self::settings::Tier;
 use crate::dispatch::{Executor, Meter};
 use crate::exchange::EXCHANGE_FOLDER;
+use crate::plan::ScanTasks;
 use crate::source::SourcePolicy;
 use crate::stage::{RetryPolicy, StageRunner};
-use crate::worker::WorkerSettings;
+use crate::worker::{TaskPolicy, WorkerSettings};
 use crate::{Error, Result};
 
 /// The namespace of an unqualified name.
@@ -145,6 +149,11 @@ impl Engine {
             memory_bytes: settings.memory_bytes,
             temp_dir: settings.temp_dir.clone(),
             progress: progress.clone(),
+            policy: Some(TaskPolicy {
+                warehouse: policy.warehouse(),
+                allow_location: policy.allowed(),
+                allow_read: settings.allow_read.clone(),
+            }),
         };
         let meter = Meter::default();
         let (executor, mut planner) =
@@ -152,6 +161,7 @@ impl Engine {
         if tier.is_distributed() {
             // A plan of one partition has no place where it could be parted.
             planner.config_mut().options_mut().execution.target_partitions = threads.max(2);
+            planner.config_mut().set_extension(Arc::new(ScanTasks(tier.tasks.limit())));
         }
         let runner = StageRunner::new(
             Arc::clone(&executor),

@@ -5,8 +5,8 @@
 //! ranges are its own ([`ExchangeInput`]) and never lists or looks up anything. Nothing here knows of stages,
 //! tasks or attempts beyond the names of objects: who reads what is decided in [`stage`](crate::stage).
 //!
-//! Objects live below `<exchange root>/<write id>/`, named as staged files are. They are deleted when their
-//! statement ends; what a lost process leaves behind is found by the write's id.
+//! Objects lie in one folder of the warehouse, named as staged files are. They are deleted when their statement
+//! ends, those of unheard attempts too; what comes later, or a lost process leaves behind, is found by its name.
 
 mod exec;
 mod format;
@@ -14,8 +14,8 @@ mod message;
 mod read;
 mod write;
 
-pub(crate) use exec::BYTES_READ;
 pub use exec::ExchangeReadExec;
+pub(crate) use exec::{BYTES_READ, REQUESTS};
 pub use format::{EXCHANGE_VERSION, FOOTER_TAIL_BYTES, read_index};
 pub use message::{Block, ExchangeInput, ExchangeObject, ExchangePiece};
 pub(crate) use message::{InputMessage, ObjectMessage};

@@ -12,7 +12,7 @@ pub mod task;
 pub use codec::IcecapCodec;
 pub use error::{from_datafusion, to_datafusion};
 pub use report::TaskReport;
-pub use session::session_config;
+pub use session::{ScanTasks, session_config};
 pub use task::{TaskOutput, WriteTask};
 
 pub use crate::source::SourcePolicy;

@@ -36,12 +36,12 @@ pub use hidden::{
 };
 pub use log::{PlannedScan, ScanLog};
 pub use message::{DataFile, DeleteSource, FileSlice, ScanInput};
-pub use predicate::predicate_of;
-pub(crate) use split::{deal, slices};
+pub use predicate::{exact_predicate, predicate_of};
+pub(crate) use split::{deal, of_part, slices};
 pub use table::IcebergTable;
 #[cfg(test)]
 pub(crate) use table::tests::target as test_target;
-pub(crate) use value::{scalar_of_bound, scalar_or_null};
+pub(crate) use value::{bytes_of_literal, scalar_of_bound, scalar_or_null};
 pub(crate) use wire::ScanMessage;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod dialect;
 mod error;
 mod functions;
 mod hidden;
+pub mod lower;
 pub mod names;
 mod parse;
 pub mod plan;
@@ -25,8 +26,9 @@ pub mod types;
 mod values;
 
 pub use ast::{
-    ColumnDef, CreateTable, Insert, Name, NamePart, ParsedStatement, PartitionTerm, Statement, TableUse,
-    TableUseKind, Value, VersionSpec,
+    AlterAction, AlterTable, Assignment, ColumnDef, CreateTable, Delete, Insert, MatchKind, Merge,
+    MergeAction, MergeClause, Name, NamePart, ParsedStatement, PartitionTerm, SortTerm, Statement, TableUse,
+    TableUseKind, Update, Value, VersionSpec,
 };
 pub use error::from_datafusion;
 pub(crate) use hidden::HIDDEN_MARK;

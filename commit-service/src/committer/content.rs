@@ -56,8 +56,9 @@ impl Committer {
         let now_ms = document.next_timestamp_ms(self.clock.now_ms());
         let first_change = !table.changed;
         self.upload_before(table, attempt, objects).await?;
-        let prepared = snapshot::prepare(
+        let prepared = snapshot::prepare_within(
             &self.storage,
+            Some(&self.policy),
             SnapshotRequest {
                 document: &document,
                 write_id: step.request.write_id,

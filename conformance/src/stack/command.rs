@@ -31,6 +31,20 @@ pub fn writer_binary() -> Result<PathBuf> {
     FOUND.get_or_init(|| find("ICECAP_WRITER_BIN", "icecap-writer", "icecap")).clone()
 }
 
+/// The engine as a long-lived process (`examples/engine_host.rs`): `$ICECAP_HOST_BIN`, or the one that Cargo builds
+/// with the tests.
+///
+/// # Errors
+/// When it is not built.
+pub fn host_binary() -> Result<PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf>> = OnceLock::new();
+    FOUND
+        .get_or_init(|| {
+            find("ICECAP_HOST_BIN", "examples/engine_host", "icecap-conformance --example engine_host")
+        })
+        .clone()
+}
+
 fn find(variable: &str, name: &str, package: &str) -> Result<PathBuf> {
     let path = match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),

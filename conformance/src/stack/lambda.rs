@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::icecap_binary;
+use super::{S3Server, icecap_binary, writer_binary};
 use crate::{Failure, Result};
 
 /// A running service; killed when dropped.
@@ -14,7 +15,49 @@ pub struct LambdaService {
     pub url: String,
 }
 
+/// The service of the real writer function that tests share, and the S3 server that its functions reach.
+pub struct SharedWriters {
+    service: LambdaService,
+    _server: Arc<S3Server>,
+}
+
+static SHARED: Mutex<Weak<SharedWriters>> = Mutex::new(Weak::new());
+
+impl SharedWriters {
+    /// What `--writers` is told.
+    pub const WRITERS: &str = "lambda:icecap-writer";
+
+    /// The service, started if it is not running; it ends with its last user. Its processes stay warm.
+    ///
+    /// # Errors
+    /// When it or the S3 server does not start.
+    pub fn get() -> Result<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = shared.upgrade() {
+            return Ok(running);
+        }
+        let server = S3Server::shared()?;
+        let variables = LambdaService::s3_variables(&server.endpoint());
+        let options: Vec<&str> = variables.iter().map(String::as_str).collect();
+        let service = LambdaService::start("icecap-writer", &writer_binary()?, &options)?;
+        let started = Arc::new(Self { service, _server: server });
+        *shared = Arc::downgrade(&started);
+        Ok(started)
+    }
+
+    /// The variables by which AWS's SDK finds it.
+    pub fn variables(&self) -> [(&'static str, &str); 4] {
+        self.service.variables()
+    }
+}
+
 impl LambdaService {
+    /// The options by which functions reach S3 at `endpoint`.
+    pub fn s3_variables(endpoint: &str) -> Vec<String> {
+        let variables = S3Server::environment(endpoint).into_iter();
+        variables.map(|(name, value)| format!("--variable={name}={value}")).collect()
+    }
+
     /// Serves `program` as the function `name`.
     ///
     /// # Errors

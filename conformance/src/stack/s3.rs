@@ -33,6 +33,8 @@ pub struct S3Server {
     folder: TempDir,
     port: u16,
     buckets: AtomicU32,
+    /// Where the files of [`data`](Self::data) are, once they are.
+    data: Mutex<Option<String>>,
 }
 
 static SHARED: Mutex<Weak<S3Server>> = Mutex::new(Weak::new());
@@ -70,7 +72,13 @@ impl S3Server {
                 .stderr(Stdio::null())
                 .spawn()?;
             if is_up(&mut process, port)? {
-                return Ok(Self { process, folder, port, buckets: AtomicU32::new(0) });
+                return Ok(Self {
+                    process,
+                    folder,
+                    port,
+                    buckets: AtomicU32::new(0),
+                    data: Mutex::default(),
+                });
             }
         }
         Err(Failure::new("versitygw does not start"))
@@ -97,6 +105,20 @@ impl S3Server {
         std::fs::create_dir_all(self.folder.path().join(&bucket).join("lasting"))?;
         std::fs::write(self.folder.path().join(&bucket).join("lasting/object"), "")?;
         Ok(bucket)
+    }
+
+    /// The location of a folder's files, in a bucket that all tests read: the first call stores them.
+    ///
+    /// # Errors
+    /// When one cannot be stored.
+    pub fn data(&self, folder: &Path) -> Result<String> {
+        let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(location) = data.as_ref() {
+            return Ok(location.clone());
+        }
+        let location = format!("s3://{}/data", self.new_bucket()?);
+        self.upload(folder, &location)?;
+        Ok(data.insert(location).clone())
     }
 
     /// The file that an object is.

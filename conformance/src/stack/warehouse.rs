@@ -1,6 +1,6 @@
 //! A temporary warehouse and what is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::gate::Place;
-use super::{Output, S3Server, icecap_binary, invariants, run_within};
+use super::{Output, S3Server, Session, icecap_binary, invariants, run_within};
 use crate::canonical::{Column, Rows, columns_of};
 use crate::{Failure, Result};
 
@@ -203,6 +203,24 @@ impl Warehouse {
         run_within(&mut self.command()?, sql, RUN_WITHIN)
     }
 
+    /// One process that runs statements one after another.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn session(&self) -> Result<Session> {
+        self.session_with(&[])
+    }
+
+    /// The same with more options.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn session_with(&self, options: &[&str]) -> Result<Session> {
+        let mut command = self.command()?;
+        command.args(options);
+        Session::start(command)
+    }
+
     /// The objects that the last of some statements answers.
     ///
     /// # Errors
@@ -219,15 +237,47 @@ impl Warehouse {
         if !self.catalog().exists() {
             return Ok(BTreeMap::new());
         }
-        let catalog =
-            rusqlite::Connection::open_with_flags(self.catalog(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        catalog.busy_timeout(Duration::from_secs(30))?;
+        let catalog = self.open_catalog()?;
         let mut statement = catalog.prepare(
             "SELECT table_namespace || '.' || table_name, metadata_location FROM iceberg_tables
              WHERE catalog_name = 'icecap'",
         )?;
         let pointers = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(pointers.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The namespaces and names of the tables.
+    ///
+    /// # Errors
+    /// When the catalog file cannot be read.
+    pub fn tables(&self) -> Result<Vec<(String, String)>> {
+        if !self.catalog().exists() {
+            return Ok(Vec::new());
+        }
+        let catalog = self.open_catalog()?;
+        let mut statement = catalog.prepare(
+            "SELECT table_namespace, table_name FROM iceberg_tables WHERE catalog_name = 'icecap' ORDER BY 1, 2",
+        )?;
+        let names = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(names.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Ids of the writes that the ledger knows.
+    ///
+    /// # Errors
+    /// When the catalog file cannot be read.
+    pub fn known_writes(&self) -> Result<BTreeSet<String>> {
+        let catalog = self.open_catalog()?;
+        let mut statement = catalog.prepare("SELECT write_id FROM icecap_ledger")?;
+        let ids = statement.query_map([], |row| row.get(0))?;
+        Ok(ids.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn open_catalog(&self) -> Result<rusqlite::Connection> {
+        let catalog =
+            rusqlite::Connection::open_with_flags(self.catalog(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        catalog.busy_timeout(Duration::from_secs(30))?;
+        Ok(catalog)
     }
 
     /// The invariants of the specification that tables, given by name and metadata location, break: in their

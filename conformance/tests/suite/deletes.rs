@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use crate::compare::{everyone_agrees, foreign_reads, invariants_hold};
 use crate::reader;
 
-fn spark(warehouse: &Warehouse, statements: &[String]) -> Value {
+/// Runs statements in Spark; the last one's rows.
+pub fn spark(warehouse: &Warehouse, statements: &[String]) -> Value {
     let request = json!({"op": "sql", "catalog": warehouse.catalog(), "warehouse": warehouse.path(), "statements": statements});
     reader(Foreign::Spark).call(&request).unwrap()["rows"].clone()
 }
 
 /// What Spark does to a table: it deletes and changes rows of two files, some of them twice, and adds rows after that.
-fn changes(table: &str, partitioned: &str, version: u8, granularity: &str) -> Vec<String> {
+pub fn changes(table: &str, partitioned: &str, version: u8, granularity: &str) -> Vec<String> {
     let t = format!("icecap.default.{table}");
     let rows = |from: u32, to: u32| {
         format!(
@@ -61,7 +62,7 @@ fn queries_agree(warehouse: &Warehouse, table: &str) {
     }
 }
 
-fn explained(warehouse: &Warehouse, table: &str) -> String {
+pub fn explained(warehouse: &Warehouse, table: &str) -> String {
     let lines = warehouse.query(&[&format!("EXPLAIN SELECT id FROM {table}")]).unwrap();
     let lines: Vec<&str> = lines.iter().filter_map(|line| line["plan"].as_str()).collect();
     lines.join("\n")
@@ -175,7 +176,7 @@ fn a_table_that_was_upgraded_with_deletes_is_read() {
 }
 
 /// Rows by which Iceberg's own library writes equality deletes.
-fn delete_equal(warehouse: &Warehouse, table: &str, columns: &[&str], rows: Value) {
+pub fn delete_equal(warehouse: &Warehouse, table: &str, columns: &[&str], rows: Value) {
     let request = json!({"op": "delete_equal", "catalog": warehouse.catalog(), "warehouse": warehouse.path(),
         "table": format!("default.{table}"), "columns": columns, "rows": rows});
     reader(Foreign::Spark).call(&request).unwrap();

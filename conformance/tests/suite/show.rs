@@ -65,6 +65,8 @@ fn the_statement_that_is_shown_makes_an_equal_table() {
          s struct<a: int, `B c`: array<map<string, struct<x: decimal(3, 1)>>>>, name string)
          USING iceberg PARTITIONED BY (bucket(16, id), truncate(3, name), day(at), \"select\", s.a, identity(\"Odd \"\"Name\"))
          TBLPROPERTIES ('format-version'='3', 'write.metadata.metrics.default'='full')",
+        "CREATE TABLE t (id bigint, s struct<a: int>, \"Odd\" string) USING iceberg
+         TBLPROPERTIES (sorted_by = ARRAY['truncate(3, \"Odd\") DESC', 's.a', 'bucket(4, id) NULLS LAST'])",
         "CREATE TABLE t (\"select\" int, \"primary\" int, \"check\" int, h timestamp, y date) USING iceberg
          PARTITIONED BY (hour(h), year(y), \"check\")",
     ] {
@@ -88,11 +90,10 @@ fn what_the_statement_cannot_say_is_named_below_it() {
     let request = json!({"op": "sql", "catalog": warehouse.catalog(), "warehouse": warehouse.path(), "statements": statements});
     reader(Foreign::Spark).call(&request).unwrap();
     let shown = shown(&warehouse, "t");
-    for remark in
-        ["the sort order", "the identifier fields", "the partition field bucket[8](id) is called shard"]
-    {
+    for remark in ["the identifier fields", "the partition field bucket[8](id) is called shard"] {
         assert!(shown.contains(&format!("\n-- not said above: {remark}")), "{shown}");
     }
+    assert!(shown.contains("\n  sorted_by = ARRAY['id ASC NULLS FIRST']\n"), "{shown}");
     let again = shown.replacen("default.t", "default.again", 1);
     warehouse.run(&[&again]).unwrap().success().unwrap();
 }

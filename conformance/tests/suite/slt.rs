@@ -1,10 +1,11 @@
-//! The `.slt` files, a test each.
+//! The `.slt` files: each as users run them, a process a statement; and each through every executor, with 1, 2
+//! and 8 tasks on 2 slots, on the local disk and on S3, where all must leave the same tables.
 
 use std::collections::BTreeSet;
 
 use icecap_conformance::reader::source_folder;
-use icecap_conformance::slt::{run_file_by_processes, run_file_on, run_file_on_s3};
-use icecap_conformance::stack::{LambdaService, S3Server, Warehouse, writer_binary};
+use icecap_conformance::slt::{Tables, run_file_by_processes, run_file_in_session};
+use icecap_conformance::stack::{SharedWriters, Warehouse};
 
 macro_rules! files {
     ($($name:ident),* $(,)?) => {
@@ -12,104 +13,72 @@ macro_rules! files {
 
         $(#[test]
         fn $name() {
-            run_file_by_processes(stringify!($name)).unwrap();
+            run_file_by_processes(stringify!($name), Warehouse::new().unwrap()).unwrap();
         })*
 
-        mod in_two_tasks {
+        mod in_process {
             $(#[test]
             fn $name() {
-                super::run_in_tasks(stringify!($name), "2");
-            })*
-        }
-
-        mod in_eight_tasks {
-            $(#[test]
-            fn $name() {
-                super::run_in_tasks(stringify!($name), "8");
+                super::every_way(stringify!($name), &[], &[]);
             })*
         }
 
         mod in_children {
             $(#[test]
             fn $name() {
-                super::run_in_children(stringify!($name));
+                super::every_way(stringify!($name), &["--writers", "2"], &[]);
             })*
         }
 
         mod in_a_function {
             $(#[test]
             fn $name() {
-                super::run_in_a_function(stringify!($name));
-            })*
-        }
-
-        /// Each of them again, with tables and files on an S3 server.
-        mod on_s3 {
-            $(#[test]
-            fn $name() {
-                super::run_on_s3(stringify!($name));
+                super::in_a_function(stringify!($name));
             })*
         }
     };
 }
 
-/// The same file with every write parted into so many tasks, two of which run at once.
-fn run_in_tasks(name: &str, tasks: &str) {
-    let warehouse = Warehouse::new().unwrap().with(&["--tasks", tasks], &[]);
-    run_file_on(name, warehouse).unwrap();
-}
-
-fn run_on_s3(name: &str) {
-    run_file_on_s3(name, Warehouse::on_s3().unwrap()).unwrap();
-}
-
-#[test]
-fn on_s3_in_children() {
-    for name in ["ctas", "insert"] {
-        let warehouse = Warehouse::on_s3().unwrap().with(&["--writers", "2", "--tasks", "8"], &[]);
-        run_file_on_s3(name, warehouse).unwrap();
+/// Runs a file on an executor with 1, 2 and 8 tasks, on the local disk and on S3: the tables are those that one
+/// process makes.
+fn every_way(name: &str, executor: &[&str], variables: &[(&str, &str)]) {
+    let run = |warehouse: Warehouse| run_file_in_session(name, &warehouse);
+    let plain: Tables = run(Warehouse::new().unwrap()).unwrap();
+    for on_s3 in [false, true] {
+        for tasks in ["1", "2", "8"] {
+            let warehouse = if on_s3 { Warehouse::on_s3() } else { Warehouse::new() }.unwrap();
+            // The endpoint of functions is there; the keys are S3's, where there is S3.
+            let variables = variables.iter().filter(|(name, _)| !on_s3 || name.ends_with("_LAMBDA"));
+            let variables: Vec<(&str, &str)> = variables.copied().collect();
+            let way = ["--tasks", tasks, "--slots", "2"];
+            let tables = run(warehouse.with(&way, &variables).with(executor, &[]))
+                .unwrap_or_else(|failure| panic!("{tasks} tasks, S3 {on_s3}: {failure}"));
+            assert_eq!(tables, plain, "{tasks} tasks, S3 {on_s3}");
+        }
     }
 }
 
-#[test]
-fn on_s3_in_a_function() {
-    for name in ["ctas", "insert"] {
-        let warehouse = Warehouse::on_s3().unwrap();
-        let endpoint = warehouse.s3().unwrap().0.endpoint();
-        let variables = S3Server::environment(&endpoint).into_iter();
-        let variables: Vec<String> =
-            variables.map(|(name, value)| format!("--variable={name}={value}")).collect();
-        let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
-        let service = LambdaService::start("writer", &writer_binary().unwrap(), &variables).unwrap();
-        let options = ["--writers", "lambda:writer", "--tasks", "8"];
-        let warehouse = warehouse.with(&options, &[("AWS_ENDPOINT_URL_LAMBDA", &service.url)]);
-        run_file_on_s3(name, warehouse).unwrap();
-    }
-}
-
-fn run_in_children(name: &str) {
-    let warehouse = Warehouse::new().unwrap().with(&["--writers", "2", "--tasks", "8"], &[]);
-    run_file_on(name, warehouse).unwrap();
-}
-
-fn run_in_a_function(name: &str) {
-    let service = LambdaService::start("writer", &writer_binary().unwrap(), &[]).unwrap();
-    let options = ["--writers", "lambda:writer", "--tasks", "8"];
-    let warehouse = Warehouse::new().unwrap().with(&options, &service.variables());
-    run_file_on(name, warehouse).unwrap();
+fn in_a_function(name: &str) {
+    let writers = SharedWriters::get().unwrap();
+    every_way(name, &["--writers", SharedWriters::WRITERS], &writers.variables());
 }
 
 files!(
+    alter,
     arithmetic,
     create_table,
     ctas,
+    delete,
     describe,
     drop_table,
     explain,
     hidden,
     insert,
+    merge,
     names,
     namespace,
+    optimize,
+    ordered,
     read_csv,
     read_folders,
     read_json,
@@ -120,6 +89,8 @@ files!(
     show_table,
     time_travel,
     types,
+    update,
+    vacuum,
 );
 
 #[test]

@@ -183,6 +183,15 @@ struct SqlArgs {
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     tasks: Option<u16>,
 
+    /// How many tasks of a write run at once; by default as many as there are processes, 200 of a function
+    #[arg(long, value_name = "N", env = "ICECAP_SLOTS", hide = true,
+          value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    slots: Option<u16>,
+
+    /// Statements come as JSON texts on standard input, one a line, and each is answered by a line: for programs
+    #[arg(long, env = "ICECAP_SESSION", hide = true, conflicts_with_all = ["execute", "file"])]
+    session: bool,
+
     /// Where queries that outgrow their memory spill
     #[arg(long, value_name = "DIR", env = "ICECAP_TEMP_DIR", hide_env = true)]
     temp_dir: Option<PathBuf>,
@@ -260,6 +269,10 @@ pub struct SqlCommand {
     pub threads: Option<usize>,
     /// `--tasks`.
     pub tasks: Option<usize>,
+    /// `--slots`.
+    pub slots: Option<usize>,
+    /// `--session`: statements come from a program, one after another.
+    pub session: bool,
     /// `--temp-dir`.
     pub temp_dir: Option<PathBuf>,
     /// `--timeout`.
@@ -346,6 +359,8 @@ impl SqlArgs {
             memory_bytes: self.memory,
             threads: self.threads.map(usize::from),
             tasks: self.tasks.map(usize::from),
+            slots: self.slots.map(usize::from),
+            session: self.session,
             temp_dir: self.temp_dir,
             timeout: self.timeout,
             allow_location: several(matches, "allow_location", self.allow_location),

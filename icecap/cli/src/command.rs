@@ -12,7 +12,7 @@ use crate::args::{self, Invocation, SqlCommand};
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::script::Source;
-use crate::{colour, lambda_local, run, script, shell, verify, writer};
+use crate::{colour, lambda_local, run, script, session, shell, verify, writer};
 
 /// Runs the command with these arguments (program name first) on the process's own streams.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -54,6 +54,9 @@ fn start(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
 
 fn sql(command: &SqlCommand) -> Result<(), Failure> {
     log(command.verbosity);
+    if command.session {
+        return session::run(command);
+    }
     if command.format == Format::Arrow && io::stdout().is_terminal() {
         return Err(Error::invalid(
             "--format arrow writes bytes for programs, and standard output is a terminal: send it to a file \

@@ -16,6 +16,7 @@ mod progress;
 pub mod quantity;
 mod run;
 pub mod script;
+mod session;
 mod shell;
 mod verify;
 mod writer;

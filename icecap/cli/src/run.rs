@@ -1,6 +1,7 @@
 //! Statements through the engine, one after another, and their results to where they belong.
 
 use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
 
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -8,6 +9,7 @@ use icecap::dispatch::usage;
 use icecap::engine::{Cancel, Engine, EngineSettings, Progress, Session, StatementResult, Writers};
 use icecap::plan::from_datafusion;
 use icecap::sql::{ParsedStatement, Statement, StatementText, parse_statement, split_script};
+use icecap_compaction::Compaction;
 use icecap_table::{Error, Result};
 
 use crate::args::{SqlCommand, WriterCommand, WritersArg};
@@ -71,7 +73,8 @@ pub(crate) fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime>
 /// # Errors
 /// As [`Engine::open`].
 pub(crate) async fn open(command: &SqlCommand) -> Result<Engine> {
-    Engine::open(settings(command)?).await
+    let engine = Engine::open(settings(command)?).await?;
+    Ok(engine.with_maintenance(Arc::new(Compaction)))
 }
 
 /// A statement whose turn it is.
@@ -167,6 +170,9 @@ impl<'a> Runner<'a> {
             }
             StatementResult::Written(write) => {
                 drop(shown);
+                if let Some(cost) = &write.cost {
+                    tell_cost(cost);
+                }
                 report(&written(write), format, turn.last)
             }
             StatementResult::Done(done) => {
@@ -191,6 +197,7 @@ fn settings(command: &SqlCommand) -> Result<EngineSettings> {
         writers: writers(command)?,
         token: command.token.clone(),
         tasks: command.tasks,
+        slots: command.slots,
         ..EngineSettings::default()
     })
 }
@@ -210,7 +217,25 @@ fn writers(command: &SqlCommand) -> Result<Writers> {
     }
 }
 
-fn written(write: icecap::engine::WriteSummary) -> Summary {
+/// Logs what a statement's tasks took.
+fn tell_cost(cost: &icecap::engine::Cost) {
+    tracing::info!(
+        place = cost.place.as_str(),
+        attempts = cost.attempts,
+        failed_attempts = cost.failed_attempts,
+        cold_starts = cost.cold_starts,
+        wall_ms = cost.wall_ms,
+        billed_ms = cost.billed_ms,
+        gb_seconds = cost.gb_seconds,
+        exchange_bytes_written = cost.exchange.bytes_written,
+        exchange_bytes_read = cost.exchange.bytes_read,
+        exchange_requests = cost.exchange.requests,
+        "tasks ended"
+    );
+}
+
+/// A write's summary as it is shown.
+pub(crate) fn written(write: icecap::engine::WriteSummary) -> Summary {
     Summary::Written(Written {
         statement: write.statement,
         table: write.table,
@@ -222,8 +247,8 @@ fn written(write: icecap::engine::WriteSummary) -> Summary {
         bytes_written: write.bytes_written,
         snapshot_id: write.snapshot_id,
         seconds: write.seconds,
-        // In this process nothing is to be told: no attempt is paid for, none is repeated.
-        cost: write.cost.filter(|cost| cost.place != usage::Place::InProcess),
+        // Of one attempt in this process nothing is to be told: it is not paid for, and not repeated.
+        cost: write.cost.filter(|cost| cost.place != usage::Place::InProcess || cost.attempts > 1),
     })
 }
 

@@ -20,11 +20,11 @@ use tokio::sync::OnceCell;
 use self::client::{Invocation, LambdaClient};
 use self::judge::Refusal;
 use super::Executor;
-use super::usage::{Finish, Meter, Place};
+use super::usage::{Finish, Meter, Place, write_of};
 use crate::engine::Cancel;
 use crate::worker::{
-    INLINE_REPLY_BYTES, INLINE_TASK_BYTES, Payload, ReplyEvent, RequestEvent, TaskReply, TaskRequest, Worker,
-    WorkerSettings,
+    INLINE_REPLY_BYTES, INLINE_TASK_BYTES, Payload, ReplyEvent, RequestEvent, TaskPolicy, TaskReply,
+    TaskRequest, Worker, WorkerSettings,
 };
 
 /// How a [`LambdaExec`] runs tasks.
@@ -36,6 +36,8 @@ pub struct LambdaSettings {
     pub messages: String,
     /// How long one attempt may take; `None`: as long as the function may.
     pub limit: Option<Duration>,
+    /// Where tasks may read and write; `None`: wherever the function can.
+    pub policy: Option<TaskPolicy>,
 }
 
 /// Runs tasks in a Lambda function.
@@ -82,7 +84,9 @@ impl LambdaExec {
     async fn invoke(&self, task: Bytes, stored: &mut Option<Stored>, finish: &mut Finish) -> Result<Bytes> {
         let is_local = self.settings.messages.starts_with("file:");
         let client = self.client.get_or_try_init(|| LambdaClient::load(is_local)).await?;
-        let folder = format!("{}/{}", self.settings.messages, self.ids.uuid().simple());
+        // What stays behind is known by its write.
+        let write = write_of(&task).map(|id| format!("{id}-")).unwrap_or_default();
+        let folder = format!("{}/{write}{}", self.settings.messages, self.ids.uuid().simple());
         if task.len() > INLINE_TASK_BYTES {
             *stored = Some(Stored::put(&self.storage, &folder, task.clone()).await?);
         }
@@ -95,6 +99,7 @@ impl LambdaExec {
                 limit: self.settings.limit,
                 inline_bytes: INLINE_REPLY_BYTES as u64,
                 reply_folder: Some(folder.clone()),
+                policy: self.settings.policy.clone(),
                 ..TaskRequest::new(payload)
             };
             let event = RequestEvent::new(&request.encode()).json();

@@ -25,7 +25,7 @@ pub use self::serve::serve_stdio;
 use super::Executor;
 use super::usage::{Finish, Meter, Metered, Place};
 use crate::engine::Cancel;
-use crate::worker::{Payload, TaskReply, TaskRequest, Worker, WorkerSettings};
+use crate::worker::{Payload, TaskPolicy, TaskReply, TaskRequest, Worker, WorkerSettings};
 
 /// How long [`LocalPool::settle`] waits: longer than a child has to end.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
@@ -50,6 +50,8 @@ pub struct LocalPoolSettings {
     pub memory_bytes: Option<u64>,
     /// Where they spill; the system's temporary folder by default.
     pub temp_dir: Option<PathBuf>,
+    /// Where tasks may read and write; `None`: wherever this process can.
+    pub policy: Option<TaskPolicy>,
 }
 
 /// Runs tasks in child processes.
@@ -104,6 +106,7 @@ impl LocalPool {
         let request = TaskRequest {
             memory_bytes: self.settings.memory_bytes,
             temp_dir: self.settings.temp_dir.as_ref().map(|folder| folder.to_string_lossy().into_owned()),
+            policy: self.settings.policy.clone(),
             ..TaskRequest::new(Payload::Inline(task))
         };
         let request = request.encode();

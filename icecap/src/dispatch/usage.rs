@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use icecap_table::id::WriteId;
 use icecap_table::{ErrorKind, Result};
 use prost::Message;
@@ -66,6 +67,41 @@ pub struct AttemptUsage {
     pub wall_ms: u64,
     /// What else is known.
     pub finish: Finish,
+    /// What it moved through an exchange, where its report came.
+    pub exchange: ExchangeUsage,
+}
+
+/// What attempts moved through exchanges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExchangeUsage {
+    /// Bytes of the objects that were stored.
+    pub bytes_written: u64,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+    /// Requests to the store for both, repetitions of the store's own client left out.
+    pub requests: u64,
+}
+
+impl ExchangeUsage {
+    /// Of a report's bytes; nothing of what is none.
+    fn of(report: &[u8]) -> Self {
+        let moved = report.get(1..).and_then(|message| Moved::decode(message).ok()).unwrap_or_default();
+        Self {
+            bytes_written: moved.exchange.map_or(0, |object| object.size_bytes),
+            bytes_read: moved.bytes_read,
+            requests: moved.requests,
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            bytes_written: self.bytes_written + other.bytes_written,
+            bytes_read: self.bytes_read + other.bytes_read,
+            requests: self.requests + other.requests,
+        }
+    }
 }
 
 /// What is known of an attempt at its end only; what is not known is absent.
@@ -103,7 +139,7 @@ impl Meter {
     pub fn start(&self, place: Place, task: &[u8]) -> Metered {
         let identity = Identity::of(task);
         let usage = AttemptUsage {
-            write_id: identity.write_id.parse().ok(),
+            write_id: write_of(task),
             stage: identity.stage,
             task: identity.task,
             attempt: identity.attempt,
@@ -111,6 +147,7 @@ impl Meter {
             outcome: Outcome::Abandoned,
             wall_ms: 0,
             finish: Finish::default(),
+            exchange: ExchangeUsage::default(),
         };
         Metered { meter: self.clone(), started: Instant::now(), usage: Some(usage) }
     }
@@ -122,6 +159,12 @@ impl Meter {
             kept.drain(..).partition(|usage| usage.write_id == Some(write_id));
         *kept = rest.into();
         taken
+    }
+
+    /// Whether an attempt of a write moved something through an exchange.
+    pub fn crossed(&self, write_id: WriteId) -> bool {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().any(|usage| usage.write_id == Some(write_id) && usage.exchange.requests > 0)
     }
 
     fn record(&self, usage: AttemptUsage) {
@@ -139,6 +182,9 @@ impl Meter {
             peak_bytes = usage.finish.worker.map(|worker| worker.peak_memory_bytes),
             request_bytes = usage.finish.request_bytes,
             reply_bytes = usage.finish.reply_bytes,
+            exchange_bytes_written = usage.exchange.bytes_written,
+            exchange_bytes_read = usage.exchange.bytes_read,
+            exchange_requests = usage.exchange.requests,
             "attempt ended"
         );
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,6 +193,11 @@ impl Meter {
             kept.pop_front();
         }
     }
+}
+
+/// The write that a task's bytes belong to, where they say so.
+pub(super) fn write_of(task: &[u8]) -> Option<WriteId> {
+    Identity::of(task).write_id.parse().ok()
 }
 
 /// An attempt that is being metered: recorded as abandoned when it is dropped unfinished.
@@ -158,11 +209,11 @@ pub struct Metered {
 }
 
 impl Metered {
-    /// Records the attempt's end; hands the result on.
+    /// Records the attempt's end, and what its report tells; hands the result on.
     ///
     /// # Errors
     /// The result's own.
-    pub fn finish<T>(mut self, result: Result<T>, finish: Finish) -> Result<T> {
+    pub fn finish(mut self, result: Result<Bytes>, finish: Finish) -> Result<Bytes> {
         if let Some(usage) = &mut self.usage {
             usage.outcome = match &result {
                 Ok(_) => Outcome::Succeeded,
@@ -170,6 +221,8 @@ impl Metered {
                 Err(error) => Outcome::Failed(error.kind()),
             };
             usage.finish = finish;
+            usage.exchange =
+                result.as_ref().map_or_else(|_| ExchangeUsage::default(), |report| ExchangeUsage::of(report));
         }
         result
     }
@@ -198,6 +251,23 @@ struct Identity {
     attempt: u32,
 }
 
+/// The fields of a [`TaskReport`](crate::plan::TaskReport) that tell of an exchange, read without its files.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Moved {
+    #[prost(message, optional, tag = "10")]
+    exchange: Option<MovedObject>,
+    #[prost(uint64, tag = "11")]
+    bytes_read: u64,
+    #[prost(uint64, tag = "16")]
+    requests: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct MovedObject {
+    #[prost(uint64, tag = "2")]
+    size_bytes: u64,
+}
+
 impl Identity {
     fn of(task: &[u8]) -> Self {
         task.get(1..).and_then(|message| Self::decode(message).ok()).unwrap_or_default()
@@ -210,8 +280,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::exchange::ExchangeObject;
     use crate::plan::task::BUILD_ID;
-    use crate::plan::{TaskOutput, WriteTask};
+    use crate::plan::{TaskOutput, TaskReport, WriteTask};
 
     fn task(write: u128, attempt: u32) -> Vec<u8> {
         WriteTask {
@@ -235,9 +306,17 @@ mod tests {
     #[test]
     fn every_attempt_leaves_a_record_whatever_becomes_of_it() {
         let meter = Meter::default();
-        let ok = meter.start(Place::Child, &task(1, 0)).finish(Ok(7), Finish::default());
-        assert_eq!(ok.unwrap(), 7);
-        let failed: Result<()> = Err(Error::unavailable("gone"));
+        let object = ExchangeObject { location: "x".into(), size_bytes: 300, ..ExchangeObject::default() };
+        let report = TaskReport {
+            exchange: Some(object),
+            exchange_bytes_read: 20,
+            exchange_requests: 3,
+            ..TaskReport::default()
+        };
+        let report = Bytes::from(report.encode());
+        let ok = meter.start(Place::Child, &task(1, 0)).finish(Ok(report.clone()), Finish::default());
+        assert_eq!(ok.unwrap(), report);
+        let failed = Err(Error::unavailable("gone"));
         let finish = Finish { billed_ms: Some(500), memory_mb: Some(2048), ..Finish::default() };
         assert!(meter.start(Place::Lambda, &task(1, 1)).finish(failed, finish).is_err());
         drop(meter.start(Place::InProcess, &task(1, 2)));
@@ -256,6 +335,8 @@ mod tests {
             ]
         );
         assert_eq!((taken[0].stage, taken[0].task), (2, 3));
+        let moved = ExchangeUsage { bytes_written: 300, bytes_read: 20, requests: 3 };
+        assert_eq!((taken[0].exchange, taken[1].exchange), (moved, ExchangeUsage::default()));
         assert_eq!(taken[1].gb_seconds(), Some(1.0));
         assert!(meter.take(WriteId::new(Uuid::from_u128(1))).is_empty());
         assert_eq!(meter.take(WriteId::new(Uuid::from_u128(2))).len(), 1);

@@ -14,6 +14,7 @@ use icecap_table::location;
 use icecap_table::metadata::{NewTable, TableDocument};
 use icecap_table::properties::{MappedProperties, map_athena, map_iceberg};
 
+use super::alter::sort_order;
 use super::insert::{MAIN, data_location};
 use super::session::Run;
 use super::write::Intent;
@@ -137,12 +138,13 @@ impl Run {
         };
         self.parts.policy.check(&location)?;
         let partition_spec = partition_spec(&create.partitioning, &schema)?;
+        let sort_order = sort_order(&create.sort_order, &schema)?;
         let document = TableDocument::create(NewTable {
             uuid,
             location,
             schema,
             partition_spec,
-            sort_order: None,
+            sort_order: Some(sort_order),
             properties,
             format_version: format_version.unwrap_or(FormatVersion::V2),
             now_ms: self.parts.clock.now_ms(),

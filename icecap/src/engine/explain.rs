@@ -19,34 +19,46 @@ use tokio::time::Instant;
 
 use super::describe::text_rows;
 use super::query::in_own_task;
+use super::row_level::RowChange;
 use super::session::Run;
+use super::show_create::sort_terms;
 use super::{StatementResult, WriteSummary, from_datafusion};
+use crate::dispatch::usage::Place;
 use crate::scan::{IcecapScanExec, PlannedScan};
 use crate::sql::{CreateTable, Insert, Statement};
+use crate::stage::{Output, Reads, Stage};
 use crate::write::IcebergWriteExec;
 use crate::{Error, Result};
 
 /// Lines of text, some of them below others.
 #[derive(Default)]
-struct Lines(Vec<String>);
+pub(super) struct Lines(Vec<String>);
 
 impl Lines {
-    fn add(&mut self, line: impl Into<String>) {
+    pub(super) fn add(&mut self, line: impl Into<String>) {
         self.0.push(line.into());
     }
 
-    fn below(&mut self, name: &str, value: impl std::fmt::Display) {
+    pub(super) fn below(&mut self, name: &str, value: impl std::fmt::Display) {
         self.0.push(format!("  {name}: {value}"));
     }
 
-    fn rows(self) -> Result<StatementResult> {
+    pub(super) fn rows(self) -> Result<StatementResult> {
         text_rows(["plan"], self.0.into_iter().map(|line| [Some(line)]).collect())
     }
 }
 
 impl Run {
-    /// Runs `EXPLAIN` or `EXPLAIN ANALYZE`.
-    pub(super) async fn explain(&self, analyze: bool, statement: &Statement) -> Result<StatementResult> {
+    /// Runs `EXPLAIN`, `EXPLAIN ANALYZE` or `EXPLAIN (DRY RUN)`.
+    pub(super) async fn explain(
+        &self,
+        analyze: bool,
+        dry_run: bool,
+        statement: &Statement,
+    ) -> Result<StatementResult> {
+        if dry_run {
+            return self.dry_run(statement).await;
+        }
         match (statement, analyze) {
             (Statement::Query(query), false) => self.limited(self.explain_query(query)).await,
             (Statement::Query(query), true) => self.limited(self.analyze_query(query)).await,
@@ -55,7 +67,21 @@ impl Run {
             // A write has limits of its own: they end where it is published.
             (Statement::Insert(insert), true) => self.analyzed(self.insert(insert).await?),
             (Statement::CreateTable(create), true) => self.analyzed(self.create_table(create).await?),
+            (Statement::Delete(delete), _) => {
+                self.explain_row_change(RowChange::Delete(delete), analyze).await
+            }
+            (Statement::Update(update), _) => {
+                self.explain_row_change(RowChange::Update(update), analyze).await
+            }
+            (Statement::Merge(merge), _) => self.explain_row_change(RowChange::Merge(merge), analyze).await,
             _ => Err(Error::bug("EXPLAIN of a statement that has no plan")),
+        }
+    }
+
+    async fn explain_row_change(&self, change: RowChange<'_>, analyze: bool) -> Result<StatementResult> {
+        match analyze {
+            true => self.analyzed(self.change_rows(change).await?),
+            false => self.limited(self.explain_change(change)).await,
         }
     }
 
@@ -102,7 +128,7 @@ impl Run {
         let root = self.write_plan(WriteId::new(self.parts.ids.uuid()), metadata, &source).await?;
         let mut lines = Lines::default();
         lines.add(format!("Insert into {}", loaded.ident));
-        self.add_write(&mut lines, metadata, root)?;
+        self.add_write(&mut lines, metadata, root).await?;
         lines.rows()
     }
 
@@ -117,15 +143,15 @@ impl Run {
         match &planned.rows {
             Some(rows) => {
                 let root = self.write_plan(WriteId::new(self.parts.ids.uuid()), metadata, rows).await?;
-                self.add_write(&mut lines, metadata, root)?;
+                self.add_write(&mut lines, metadata, root).await?;
             }
             None => lines.below("rows", "none: WITH NO DATA"),
         }
         lines.rows()
     }
 
-    /// What a write will do, its scans, its plan.
-    fn add_write(
+    /// What a write will do, its scans, its plan; where it may be parted, its stages, each with its plan.
+    async fn add_write(
         &self,
         lines: &mut Lines,
         metadata: &TableMetadata,
@@ -134,13 +160,20 @@ impl Run {
         let settings = WriteSettings::from_properties(metadata.properties())?;
         lines.below("data", &root.target().data_location);
         lines.below("partition", partition_fields(metadata));
+        lines.below("order", order_fields(metadata));
         lines.below("distribution", distribution(metadata, &settings));
         lines.below("writers", root.properties().output_partitioning().partition_count());
         lines.below("target file size", size(settings.target_file_size_bytes));
         lines.below("estimated", estimate(root.input())?);
-        let root: Arc<dyn ExecutionPlan> = root;
-        self.add_scans(lines, Some(&root));
-        add_plan(lines, &DisplayableExecutionPlan::new(root.as_ref()));
+        let plan: Arc<dyn ExecutionPlan> = Arc::clone(&root) as _;
+        self.add_scans(lines, Some(&plan));
+        if !self.parts.tier.is_distributed() {
+            add_plan(lines, &DisplayableExecutionPlan::new(plan.as_ref()));
+            return Ok(());
+        }
+        for stage in self.stages(root).await? {
+            add_stage(lines, &stage);
+        }
         Ok(())
     }
 
@@ -158,7 +191,7 @@ impl Run {
         lines.rows()
     }
 
-    fn add_scans(&self, lines: &mut Lines, plan: Option<&Arc<dyn ExecutionPlan>>) {
+    pub(super) fn add_scans(&self, lines: &mut Lines, plan: Option<&Arc<dyn ExecutionPlan>>) {
         for scan in self.scans.scans() {
             let is_read = plan.is_none_or(|plan| reads(plan, &scan.table));
             add_scan(lines, &scan, is_read);
@@ -171,10 +204,46 @@ fn add_summary(lines: &mut Lines, summary: &WriteSummary) {
     if let Some(snapshot) = summary.snapshot_id {
         lines.below("snapshot", snapshot);
     }
-    lines.below("rows", summary.rows_inserted.unwrap_or(0));
+    let changes = [("rows updated", summary.rows_updated), ("rows deleted", summary.rows_deleted)];
+    if changes.iter().any(|(_, rows)| rows.is_some()) {
+        let all = [("rows inserted", summary.rows_inserted)].into_iter().chain(changes);
+        for (name, rows) in all {
+            rows.into_iter().for_each(|rows| lines.below(name, rows));
+        }
+    } else {
+        lines.below("rows", summary.rows_inserted.unwrap_or(0));
+    }
     lines.below("data files", summary.data_files);
+    if let Some(files) = summary.delete_files {
+        lines.below("delete files", files);
+    }
     lines.below("bytes", size(summary.bytes_written));
     lines.below("time", format!("{:.3} s", summary.seconds));
+    let Some(cost) = summary.cost.filter(|cost| cost.place != Place::InProcess || cost.attempts > 1) else {
+        return;
+    };
+    lines.below(
+        "tasks",
+        format!(
+            "{} attempts, {} failed, {} cold starts, {:.3} s in all",
+            cost.attempts,
+            cost.failed_attempts,
+            cost.cold_starts,
+            Duration::from_millis(cost.wall_ms).as_secs_f64()
+        ),
+    );
+    let moved = cost.exchange;
+    if moved.requests > 0 {
+        lines.below(
+            "exchanges",
+            format!(
+                "{} written, {} read, {} requests",
+                size(moved.bytes_written),
+                size(moved.bytes_read),
+                moved.requests
+            ),
+        );
+    }
 }
 
 fn add_scan(lines: &mut Lines, scan: &PlannedScan, is_read: bool) {
@@ -218,7 +287,28 @@ fn add_scan(lines: &mut Lines, scan: &PlannedScan, is_read: bool) {
     }
 }
 
-fn add_plan(lines: &mut Lines, plan: &DisplayableExecutionPlan<'_>) {
+/// A stage: its tasks, what it reads of others, where its rows go, its plan.
+fn add_stage(lines: &mut Lines, stage: &Stage) {
+    lines.add(format!("Stage {}", stage.number));
+    lines.below("tasks", stage.tasks);
+    for input in &stage.inputs {
+        let how = match input.reads {
+            Reads::Hash => "its own hash partitions",
+            Reads::All => "all, in every task",
+            Reads::Gather => "all",
+        };
+        lines.below("reads", format!("stage {}: {how}", input.stage));
+    }
+    match stage.output {
+        Output::Rows => lines.below("writes", "data files"),
+        Output::Exchange { partitions, .. } => {
+            lines.below("writes", format!("an exchange object per task, of {partitions} partitions"));
+        }
+    }
+    add_plan(lines, &DisplayableExecutionPlan::new(stage.plan.as_ref()));
+}
+
+pub(super) fn add_plan(lines: &mut Lines, plan: &DisplayableExecutionPlan<'_>) {
     lines.add("Plan");
     for line in plan.indent(false).to_string().lines() {
         lines.add(format!("  {line}"));
@@ -231,7 +321,7 @@ fn reads(plan: &Arc<dyn ExecutionPlan>, table: &str) -> bool {
     own || plan.children().into_iter().any(|child| reads(child, table))
 }
 
-fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Result<String> {
+pub(super) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Result<String> {
     let statistics =
         StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).map_err(from_datafusion)?;
     let Statistics { num_rows, total_byte_size, .. } = statistics.as_ref();
@@ -257,8 +347,21 @@ fn partition_fields(metadata: &TableMetadata) -> String {
     if fields.is_empty() { "none".to_owned() } else { fields.join(", ") }
 }
 
+/// The order of rows in each file.
+fn order_fields(metadata: &TableMetadata) -> String {
+    let terms = sort_terms(metadata, |name| name.to_owned());
+    if terms.is_empty() { "none".to_owned() } else { terms.join(", ") }
+}
+
 /// How rows come to writers: as [`IcebergWriteExec`] says of itself.
 fn distribution(metadata: &TableMetadata, settings: &WriteSettings) -> &'static str {
+    if !metadata.default_sort_order().is_unsorted() {
+        return match settings.distribution {
+            Some(DistributionMode::None) => "none: each writer sorts its rows",
+            Some(DistributionMode::Hash) => "hash: a partition's rows are sorted by one writer",
+            Some(DistributionMode::Range) | None => "range: all rows are brought into one order",
+        };
+    }
     match (metadata.default_partition_spec().is_unpartitioned(), settings.distribution) {
         (true, _) => "none: the table is not partitioned",
         (false, Some(DistributionMode::None)) => {
@@ -282,7 +385,7 @@ fn seconds(time: Duration) -> String {
 }
 
 /// Bytes for people, in powers of ten.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     let mut number = bytes as f64;
     let mut name = "B";

@@ -7,6 +7,7 @@ use std::time::Duration;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use icecap_table::catalog::LoadedTable;
 use icecap_table::commit::{Change, StatementKind, TableChange};
 use icecap_table::iceberg::spec::{FormatVersion, TableMetadata};
 use icecap_table::id::WriteId;
@@ -17,8 +18,8 @@ use super::session::Run;
 use super::write::{ActiveWrite, Intent};
 use super::{Parts, StatementResult};
 use crate::sql::{self, Insert};
-use crate::stage::{self, Job, Stage};
-use crate::write::{IcebergWriteExec, WriteTarget, by_partition};
+use crate::stage::{self, Job, Outcome, Stage};
+use crate::write::{IcebergWriteExec, WriteTarget, by_partition, ordered};
 use crate::{Error, Result};
 
 /// From a statement's time limit to that of its tasks, so that it is the statement that tells of it.
@@ -57,19 +58,10 @@ impl Run {
         .await
     }
 
-    pub(super) async fn plan_insert(
-        &self,
-        insert: &Insert,
-    ) -> Result<(icecap_table::catalog::LoadedTable, LogicalPlan)> {
+    pub(super) async fn plan_insert(&self, insert: &Insert) -> Result<(LoadedTable, LogicalPlan)> {
         let loaded = self.parts.load(&insert.table).await?;
         let metadata = loaded.document.metadata();
-        if metadata.format_version() == FormatVersion::V1 {
-            return Err(Error::unsupported(
-                "writing to a table of format version 1 is not supported: upgrade it first, in Spark with \
-                 ALTER TABLE … SET TBLPROPERTIES ('format-version'='2')",
-            )
-            .with("table", loaded.ident.to_string()));
-        }
+        check_format(&loaded)?;
         let source = self.logical_plan(&insert.source).await?;
         let assigned =
             sql::assign::assign(source, metadata.current_schema(), &insert.columns, insert.by_name)?;
@@ -84,22 +76,30 @@ impl Run {
         source: &LogicalPlan,
     ) -> Result<Vec<StagedFile>> {
         let root = self.write_plan(write.id, metadata, source).await?;
-        let parts = &self.parts;
         let stages = self.stages(root).await?;
+        let outcome = self.run_stages(write, stages).await?;
+        if outcome.left_files {
+            self.keep_only(outcome.staged_files.iter().map(|file| file.path.clone()));
+        }
+        Ok(outcome.staged_files)
+    }
+
+    /// Runs the stages of a write.
+    pub(super) async fn run_stages(&self, write: ActiveWrite, stages: Vec<Stage>) -> Result<Outcome> {
         let job = Job {
             write_id: write.id,
             round: write.round,
             stages,
-            exchange: parts.exchange_folder(),
+            exchange: self.parts.exchange_folder(),
             memory_bytes: None,
             deadline_ms: self.deadline_ms(),
         };
-        let outcome = parts.runner.run(&job, &self.cancel).await?;
-        if outcome.left_files {
-            let winners = outcome.staged_files.iter().map(|file| file.path.clone()).collect();
-            *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = Some(winners);
-        }
-        Ok(outcome.staged_files)
+        self.parts.runner.run(&job, &self.cancel).await
+    }
+
+    /// Has every other file of the write deleted once it is committed: attempts that did not win left some.
+    pub(super) fn keep_only(&self, winners: impl Iterator<Item = String>) {
+        *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = Some(winners.collect());
     }
 
     /// The stages of a write, with an exchange by partition where that saves small files.
@@ -108,7 +108,8 @@ impl Run {
         let (target, rows) = (root.target().clone(), Arc::clone(root.input()));
         let stages = stage::cut(root, planner, storage, tier.tasks).await?;
         let writers = stages.last().map_or(1, |stage| stage.tasks);
-        if writers == 1 {
+        // Rows in a sort order have been brought to their writers below the sort.
+        if writers == 1 || target.is_sorted() {
             return Ok(stages);
         }
         match by_partition(&rows, &target, writers, estimated_bytes(&rows))? {
@@ -121,7 +122,7 @@ impl Run {
     }
 
     /// When tasks that nobody waits for any more stop by themselves: a little after the statement's own limit.
-    fn deadline_ms(&self) -> Option<i64> {
+    pub(super) fn deadline_ms(&self) -> Option<i64> {
         let limit = i64::try_from((self.parts.settings.timeout? + DEADLINE_GRACE).as_millis()).ok()?;
         Some(self.started_ms.saturating_add(limit))
     }
@@ -135,7 +136,19 @@ impl Run {
     ) -> Result<Arc<IcebergWriteExec>> {
         let physical = self.physical_plan(source).await?;
         self.parts.progress.expect(&physical);
-        let target = WriteTarget {
+        let target = self.write_target(write, metadata, false)?;
+        let (rows, target) = ordered(physical, target, metadata.default_sort_order())?;
+        Ok(Arc::new(IcebergWriteExec::new(rows, target, self.parts.storage.clone())?))
+    }
+
+    /// What writers of a table need to know of it; `lineage`: whether their rows bring their ids along.
+    pub(super) fn write_target(
+        &self,
+        write: WriteId,
+        metadata: &TableMetadata,
+        lineage: bool,
+    ) -> Result<WriteTarget> {
+        Ok(WriteTarget {
             schema: Arc::clone(metadata.current_schema()),
             partition_spec: Arc::clone(metadata.default_partition_spec()),
             sort_order_id: None,
@@ -149,9 +162,21 @@ impl Run {
             // Whoever runs an attempt puts its own here.
             nonce: "planned".to_owned(),
             memory_bytes: self.parts.settings.task_memory_bytes().map(writers_part),
-        };
-        Ok(Arc::new(IcebergWriteExec::new(physical, target, self.parts.storage.clone())?))
+            lineage,
+        })
     }
+}
+
+/// Refuses a table whose format is not written.
+pub(super) fn check_format(loaded: &LoadedTable) -> Result<()> {
+    if loaded.document.metadata().format_version() == FormatVersion::V1 {
+        return Err(Error::unsupported(
+            "writing to a table of format version 1 is not supported: upgrade it first, in Spark with \
+             ALTER TABLE … SET TBLPROPERTIES ('format-version'='2')",
+        )
+        .with("table", loaded.ident.to_string()));
+    }
+    Ok(())
 }
 
 /// What writers may hold of a statement's memory. The rest is the source's, which counts only what operators
@@ -161,7 +186,7 @@ fn writers_part(memory_bytes: u64) -> u64 {
 }
 
 /// Bytes of a plan's rows, as far as it knows.
-fn estimated_bytes(plan: &Arc<dyn ExecutionPlan>) -> Option<u64> {
+pub(super) fn estimated_bytes(plan: &Arc<dyn ExecutionPlan>) -> Option<u64> {
     let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()?;
     statistics.total_byte_size.get_value().map(|bytes| *bytes as u64)
 }

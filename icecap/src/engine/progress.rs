@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::statistics::StatisticsArgs;
 
-use crate::write::IcebergWriteExec;
+use crate::write::{IcebergDeltaExec, IcebergWriteExec};
 
 /// Looks at the plan that an engine runs now. Every clone sees the same; the latest plan is the one.
 #[derive(Debug, Clone, Default)]
@@ -37,9 +37,8 @@ impl Progress {
         Some(Reading {
             rows_read: leaves(&plan).iter().map(rows).sum(),
             rows_expected: watched.rows_expected,
-            rows_written: plan
-                .downcast_ref::<IcebergWriteExec>()
-                .map(|write| write.children().into_iter().map(rows).sum()),
+            rows_written: (plan.is::<IcebergWriteExec>() || plan.is::<IcebergDeltaExec>())
+                .then(|| plan.children().into_iter().map(rows).sum()),
         })
     }
 

@@ -7,12 +7,14 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::sqlparser::ast::Query;
 use futures::StreamExt;
+use icecap_table::catalog::LoadedTable;
+use icecap_table::id::TableIdent;
 
 use super::session::Run;
 use super::{StatementResult, from_datafusion};
@@ -47,20 +49,50 @@ impl Run {
 
     /// Plans a query over the tables as they are now: each table's snapshot is fixed here.
     pub(super) async fn logical_plan(&self, query: &Query) -> Result<LogicalPlan> {
-        let mut query = query.clone();
-        let mut sources: HashMap<TableReference, Arc<dyn TableSource>> = HashMap::new();
-        let shows_hidden = mentions_hidden(&query);
-        for table_use in resolve_tables(&mut query)? {
-            let provider = self.provider(&table_use, shows_hidden).await?;
-            sources.insert(table_use.reference, provider_as_source(provider));
-        }
-        StatementContext::new(&self.parts.planner, sources).plan_query(query)
+        let shows_hidden = mentions_hidden(query);
+        self.plan_with(query, shows_hidden, &Given::default()).await.map(|(plan, _)| plan)
     }
 
-    async fn provider(&self, table_use: &TableUse, shows_hidden: bool) -> Result<Arc<dyn TableProvider>> {
+    /// Plans a query, some of whose tables are given, and says which tables it reads beside those.
+    pub(super) async fn plan_with(
+        &self,
+        query: &Query,
+        shows_hidden: bool,
+        given: &Given,
+    ) -> Result<(LogicalPlan, Vec<TableIdent>)> {
+        let mut query = query.clone();
+        let mut sources: HashMap<TableReference, Arc<dyn TableSource>> = HashMap::new();
+        let mut read = Vec::new();
+        for table_use in resolve_tables(&mut query)? {
+            let provider = match given.provider(&table_use) {
+                Some(provider) => provider,
+                None => {
+                    let (provider, ident) = self.provider(&table_use, shows_hidden, given).await?;
+                    read.extend(ident);
+                    provider
+                }
+            };
+            sources.insert(table_use.reference, provider_as_source(provider));
+        }
+        let plan = StatementContext::new(&self.parts.planner, sources).plan_query(query)?;
+        Ok((plan, read))
+    }
+
+    async fn provider(
+        &self,
+        table_use: &TableUse,
+        shows_hidden: bool,
+        given: &Given,
+    ) -> Result<(Arc<dyn TableProvider>, Option<TableIdent>)> {
         match &table_use.kind {
             TableUseKind::Table { name, version } => {
-                let (loaded, rest) = self.parts.load_to_read(name).await?;
+                let (mut loaded, rest) = self.parts.load_to_read(name).await?;
+                if let Some(frozen) = &given.frozen
+                    && frozen.ident == loaded.ident
+                {
+                    loaded = LoadedTable::clone(frozen);
+                }
+                let ident = loaded.ident.clone();
                 let storage = self.parts.storage.clone();
                 let table = match self.state_of(&loaded, rest, version.as_ref()).await? {
                     None => IcebergTable::new(loaded, storage, None)?,
@@ -70,21 +102,45 @@ impl Run {
                     .with_policy(self.parts.policy.clone())
                     .with_metadata_columns(shows_hidden)
                     .with_log(self.scans.clone());
-                Ok(Arc::new(table))
+                Ok((Arc::new(table), Some(ident)))
             }
             TableUseKind::Function { name, args } => {
-                source::table_function(name, args, &self.parts.sources, &self.parts.storage).await
+                let source = source::table_function(name, args, &self.parts.sources, &self.parts.storage);
+                Ok((source.await?, None))
             }
         }
     }
 
-    /// Optimises a plan and makes it executable.
-    pub(super) async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    /// A state to plan this statement with: its time is the statement's.
+    pub(super) fn planner(&self) -> SessionState {
         let mut state = self.parts.planner.clone();
         state.mark_start_execution();
         state.execution_props_mut().query_execution_start_time =
             chrono::DateTime::from_timestamp_millis(self.started_ms);
+        state
+    }
+
+    /// Optimises a plan and makes it executable.
+    pub(super) async fn physical_plan(&self, logical: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let state = self.planner();
         state.create_physical_plan(logical).await.map_err(from_datafusion)
+    }
+}
+
+/// Tables that a query's statement has at hand.
+#[derive(Default)]
+pub(super) struct Given {
+    /// Providers, by the names that stand for them.
+    pub(super) providers: Vec<(&'static str, Arc<dyn TableProvider>)>,
+    /// A table that was loaded before: the whole statement reads it as it was then.
+    pub(super) frozen: Option<Arc<LoadedTable>>,
+}
+
+impl Given {
+    fn provider(&self, table_use: &TableUse) -> Option<Arc<dyn TableProvider>> {
+        let TableUseKind::Table { name, version: None } = &table_use.kind else { return None };
+        let [part] = name.0.as_slice() else { return None };
+        self.providers.iter().find(|(known, _)| part.value == *known).map(|(_, given)| Arc::clone(given))
     }
 }
 

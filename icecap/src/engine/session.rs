@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::Instant;
 
+use super::row_level::RowChange;
 use super::{Cancel, DoneSummary, OptimizeRequest, Parts, VacuumRequest, WriteSummary};
 use crate::scan::ScanLog;
 use crate::sql::{ParsedStatement, Statement};
@@ -97,7 +98,13 @@ impl Session {
                 };
                 run.vacuum(&request).await
             }
-            Statement::Explain { analyze, statement } => run.explain(*analyze, statement).await,
+            Statement::Delete(delete) => run.change_rows(RowChange::Delete(delete)).await,
+            Statement::Update(update) => run.change_rows(RowChange::Update(update)).await,
+            Statement::Merge(merge) => run.change_rows(RowChange::Merge(merge)).await,
+            Statement::Explain { analyze, dry_run, statement } => {
+                run.explain(*analyze, *dry_run, statement).await
+            }
+            Statement::AlterTable(alter) => run.alter_table(alter).await,
             other => run.limited(run.read(other)).await,
         }
     }
@@ -162,8 +169,12 @@ impl Run {
             | Statement::CreateNamespace { .. }
             | Statement::DropNamespace { .. }
             | Statement::Call { .. }
+            | Statement::Delete(_)
+            | Statement::Update(_)
+            | Statement::Merge(_)
             | Statement::Optimize { .. }
             | Statement::Vacuum { .. }
+            | Statement::AlterTable(_)
             | Statement::Explain { .. } => {
                 Err(Error::bug("a write reached the path of statements that publish nothing"))
             }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use icecap_table::catalog::LoadedTable;
-use icecap_table::iceberg::spec::{FormatVersion, TableMetadata, Transform, Type};
+use icecap_table::iceberg::spec::{FormatVersion, NullOrder, SortDirection, TableMetadata, Transform, Type};
 
 use super::StatementResult;
 use super::create::partition_field_name;
@@ -76,8 +76,12 @@ fn statement(loaded: &LoadedTable) -> String {
     properties.remove(COMMENT);
     let version = if metadata.format_version() == FormatVersion::V3 { "3" } else { "2" };
     properties.insert("format-version", version);
-    let properties: Vec<String> =
+    let mut properties: Vec<String> =
         properties.iter().map(|(key, value)| format!("  {} = {}", text(key), text(value))).collect();
+    let order: Vec<String> = sort_terms(metadata, name).iter().map(|term| text(term)).collect();
+    if !order.is_empty() {
+        properties.push(format!("  sorted_by = ARRAY[{}]", order.join(", ")));
+    }
     let _ = write!(sql, "\nTBLPROPERTIES (\n{}\n)", properties.join(",\n"));
     for remark in remarks(metadata) {
         let _ = write!(sql, "\n-- {remark}");
@@ -89,16 +93,35 @@ fn statement(loaded: &LoadedTable) -> String {
 fn partition_terms(metadata: &TableMetadata) -> Vec<String> {
     let spec = metadata.default_partition_spec();
     let fields = spec.fields().iter().filter(|field| field.transform != Transform::Void);
+    fields.map(|field| term(metadata, field.source_id, field.transform, name)).collect()
+}
+
+/// A column or a transform of one, its parts called as `spell` has them.
+fn term(
+    metadata: &TableMetadata,
+    source_id: i32,
+    transform: Transform,
+    spell: impl Fn(&str) -> String,
+) -> String {
+    let column = metadata.current_schema().name_by_field_id(source_id).unwrap_or("?");
+    let column = column.split('.').map(spell).collect::<Vec<_>>().join(".");
+    match transform {
+        Transform::Identity => column,
+        Transform::Bucket(width) => format!("bucket({width}, {column})"),
+        Transform::Truncate(width) => format!("truncate({width}, {column})"),
+        other => format!("{other}({column})"),
+    }
+}
+
+/// The terms of the sort order, as the property `sorted_by` and `WRITE ORDERED BY` have them.
+pub(super) fn sort_terms(metadata: &TableMetadata, spell: impl Fn(&str) -> String) -> Vec<String> {
+    let fields = metadata.default_sort_order().fields.iter();
     fields
         .map(|field| {
-            let column = metadata.current_schema().name_by_field_id(field.source_id).unwrap_or("?");
-            let column = column.split('.').map(name).collect::<Vec<_>>().join(".");
-            match field.transform {
-                Transform::Identity => column,
-                Transform::Bucket(width) => format!("bucket({width}, {column})"),
-                Transform::Truncate(width) => format!("truncate({width}, {column})"),
-                other => format!("{other}({column})"),
-            }
+            let term = term(metadata, field.source_id, field.transform, &spell);
+            let direction = if field.direction == SortDirection::Descending { "DESC" } else { "ASC" };
+            let nulls = if field.null_order == NullOrder::First { "FIRST" } else { "LAST" };
+            format!("{term} {direction} NULLS {nulls}")
         })
         .collect()
 }
@@ -116,9 +139,6 @@ fn remarks(metadata: &TableMetadata) -> Vec<String> {
         if field.transform != Transform::Void && field.name != partition_field_name(column, field.transform) {
             left_out(format!("the partition field {}({column}) is called {}", field.transform, field.name));
         }
-    }
-    if !metadata.default_sort_order().is_unsorted() {
-        left_out("the sort order".to_owned());
     }
     if schema.identifier_field_ids().next().is_some() {
         left_out("the identifier fields".to_owned());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use icecap_table::commit::Committed;
+use icecap_table::commit::{Committed, StatementKind};
 
-use crate::dispatch::usage::{AttemptUsage, Outcome, Place};
+use crate::dispatch::usage::{AttemptUsage, ExchangeUsage, Outcome, Place};
 
 /// What a write did.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,8 @@ pub struct Cost {
     pub billed_ms: Option<u64>,
     /// GB-seconds that are paid for, where that is known.
     pub gb_seconds: Option<f64>,
+    /// What they moved through exchanges.
+    pub exchange: ExchangeUsage,
 }
 
 impl Cost {
@@ -68,6 +70,10 @@ impl Cost {
             wall_ms: attempts.iter().map(|usage| usage.wall_ms).sum(),
             billed_ms: billed,
             gb_seconds: attempts.iter().filter_map(AttemptUsage::gb_seconds).reduce(|a, b| a + b),
+            exchange: attempts
+                .iter()
+                .map(|usage| usage.exchange)
+                .fold(ExchangeUsage::default(), ExchangeUsage::plus),
         })
     }
 }
@@ -89,17 +95,29 @@ impl WriteSummary {
         let table = committed.tables.first();
         let sum =
             |of: fn(&icecap_table::commit::CommittedTable) -> u64| committed.tables.iter().map(of).sum();
+        let kind = StatementKind::parse(&committed.statement);
+        // What changes rows counts them; of what adds rows, they are those of its files.
+        let (inserted, updated, deleted) = match kind {
+            Some(StatementKind::Delete) => (None, None, Some(sum(|t| t.rows.deleted))),
+            Some(StatementKind::Update) => (None, Some(sum(|t| t.rows.updated)), None),
+            Some(StatementKind::Merge) => {
+                (Some(sum(|t| t.rows.inserted)), Some(sum(|t| t.rows.updated)), Some(sum(|t| t.rows.deleted)))
+            }
+            _ => (Some(sum(|t| t.added_rows)), None, None),
+        };
+        let writes_deletes =
+            matches!(kind, Some(StatementKind::Delete | StatementKind::Update | StatementKind::Merge));
         Self {
             statement: committed.statement.clone(),
             table: table.map_or_else(String::new, |t| match t.name.is_empty() {
                 true => t.namespace.join("."),
                 false => format!("{}.{}", t.namespace.join("."), t.name),
             }),
-            rows_inserted: Some(sum(|t| t.added_rows)),
-            rows_updated: None,
-            rows_deleted: None,
+            rows_inserted: inserted,
+            rows_updated: updated,
+            rows_deleted: deleted,
             data_files: sum(|t| t.added_data_files),
-            delete_files: None,
+            delete_files: writes_deletes.then(|| sum(|t| t.added_delete_files)),
             bytes_written: sum(|t| t.added_bytes),
             snapshot_id: table.and_then(|t| t.snapshot_id),
             seconds: elapsed.as_secs_f64(),

@@ -6,6 +6,7 @@
 
 mod condition;
 mod procedures;
+mod rewrite;
 
 use std::sync::Arc;
 
@@ -20,9 +21,10 @@ use icecap_table::storage::Storage;
 use uuid::Uuid;
 
 pub(super) use self::procedures::{expire_snapshots, rewrite_data_files};
+pub use self::rewrite::Rewritten;
 use super::session::Run;
-use super::write::Intent;
-use super::{DoneSummary, Engine, Parts, StatementResult};
+use super::write::{ActiveWrite, Intent};
+use super::{DoneSummary, Engine, Parts, StatementResult, WriteSummary};
 use crate::sql::Name;
 use crate::{Error, Result};
 
@@ -75,6 +77,17 @@ pub struct UpkeepIntent {
     pub bases: Vec<(Uuid, i64)>,
     /// Where it uploads.
     pub prefixes: Vec<String>,
+}
+
+/// A write of an upkeep statement that the ledger holds as active.
+#[derive(Debug, Clone, Copy)]
+pub struct UpkeepWrite(ActiveWrite);
+
+impl UpkeepWrite {
+    /// Its id: every file that it stages has it in its name.
+    pub fn id(self) -> WriteId {
+        self.0.id
+    }
 }
 
 /// One statement under way, as a [`Maintenance`] sees it.
@@ -210,7 +223,7 @@ impl Upkeep {
         self.run.limited(async { Ok(step.await) }).await.ok()
     }
 
-    /// Runs a write: `work` gets its id and gives its changes, which are published. When that lost a race, `work` is
+    /// Runs a write: `work` gets it and gives its changes, which are published. When that lost a race, `work` is
     /// called again, with why. Without changes nothing is published.
     ///
     /// # Errors
@@ -218,7 +231,7 @@ impl Upkeep {
     pub async fn write<W>(
         &self,
         intent: UpkeepIntent,
-        mut work: impl FnMut(WriteId, Option<String>) -> W,
+        mut work: impl FnMut(UpkeepWrite, Option<String>) -> W,
     ) -> Result<StatementResult>
     where
         W: Future<Output = Result<Vec<TableChange>>>,
@@ -229,7 +242,8 @@ impl Upkeep {
             bases: intent.bases,
             prefixes: intent.prefixes,
         };
-        self.run.write_replanned(intent, |write, lost| work(write.id, lost)).await
+        let done = self.run.write_replanned(intent, |write, lost| work(UpkeepWrite(write), lost)).await?;
+        Ok(without_rows(done))
     }
 
     /// What a statement answers that has nothing to do. Under a token, what it did when it was run before.
@@ -237,7 +251,7 @@ impl Upkeep {
     /// # Errors
     /// As those of a write's beginning.
     pub async fn nothing_to_do(&self, kind: StatementKind, target: &Name) -> Result<StatementResult> {
-        self.run.nothing_to_do(kind, target.normalised().join(".")).await
+        self.run.nothing_to_do(kind, target.normalised().join(".")).await.map(without_rows)
     }
 
     /// The answer of a statement that tells what it counted, in the order told.
@@ -252,5 +266,18 @@ impl Upkeep {
             table: Some(table.to_string()),
             counts: counts.into_iter().collect(),
         })
+    }
+}
+
+/// Upkeep writes rows, and neither inserts nor changes any.
+fn without_rows(result: StatementResult) -> StatementResult {
+    match result {
+        StatementResult::Written(summary) => StatementResult::Written(WriteSummary {
+            rows_inserted: None,
+            rows_updated: None,
+            rows_deleted: None,
+            ..summary
+        }),
+        other => other,
     }
 }

@@ -112,7 +112,8 @@ impl Run {
             let changes = match self.limited(work(active, lost.take())).await {
                 Ok(changes) if changes.is_empty() => break Ok(None),
                 Ok(changes) => changes,
-                Err(error) => break Err(error),
+                // Nothing was sent, whatever the error says of itself.
+                Err(error) => break Err((error, false)),
             };
             left = left.saturating_sub(1);
             match self.publish(active, intent.kind, changes).await {
@@ -123,11 +124,10 @@ impl Run {
                 }
                 Ok(Published::Lost(why)) => {
                     let times = if tries > 1 { format!(" {tries} times") } else { String::new() };
-                    break Err(Error::conflict(format!(
-                        "the statement lost a race{times}: {why}; run it again"
-                    )));
+                    let why = format!("the statement lost a race{times}: {why}; run it again");
+                    break Err((Error::conflict(why), true));
                 }
-                Err(error) => break Err(error),
+                Err(error) => break Err((error, true)),
             }
         };
         drop(heartbeat);
@@ -136,14 +136,8 @@ impl Run {
                 self.delete_losers(active, &intent).await;
                 Ok(self.written(&committed, active.id))
             }
-            Ok(None) => {
-                self.delete_exchange(active).await;
-                self.give_up(active, &intent).await
-            }
-            Err(error) => {
-                self.delete_exchange(active).await;
-                self.clean_up(active, &intent, error).await
-            }
+            Ok(None) => self.give_up(active, &intent).await,
+            Err((error, was_sent)) => self.clean_up(active, &intent, error, was_sent).await,
         }
     }
 
@@ -181,19 +175,16 @@ impl Run {
         StatementResult::Written(summary)
     }
 
-    /// Deletes what a failed write's stages stored for one another, which no commit can name, whatever became of it.
-    async fn delete_exchange(&self, write: ActiveWrite) {
-        if self.parts.tier.is_distributed() {
-            self.parts.delete_staged(write.id, &[self.parts.exchange_folder()], &HashSet::new()).await;
-        }
-    }
-
-    /// Deletes what attempts left that did not win: the write is committed without it.
+    /// Deletes what attempts left that did not win: the write is committed without it. A message that was delivered
+    /// twice is nobody's failure, so what stages stored for one another is looked for in any case; there is little
+    /// to list, and no data file is ever there.
     async fn delete_losers(&self, write: ActiveWrite, intent: &Intent) {
         let winners = self.winners.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(winners) = winners {
             self.parts.executor.settle().await;
             self.parts.delete_staged(write.id, &intent.prefixes, &winners).await;
+        } else if self.parts.meter.crossed(write.id) {
+            self.parts.delete_exchange(write.id).await;
         }
     }
 
@@ -262,8 +253,15 @@ impl Run {
     }
 
     /// Fences a failed write, then deletes what it uploaded. When the ledger shows that it did commit, it did.
-    async fn clean_up(&self, write: ActiveWrite, intent: &Intent, error: Error) -> Result<StatementResult> {
-        if error.applied() == Applied::Unknown || error.kind() == ErrorKind::Fenced {
+    /// `was_sent`: whether it was asked to be published.
+    async fn clean_up(
+        &self,
+        write: ActiveWrite,
+        intent: &Intent,
+        error: Error,
+        was_sent: bool,
+    ) -> Result<StatementResult> {
+        if (was_sent && error.applied() == Applied::Unknown) || error.kind() == ErrorKind::Fenced {
             return Err(self.advise(write, error));
         }
         match self.parts.commit.abandon(write.id, write.round).await {
@@ -308,6 +306,9 @@ fn rejected(kind: StatementKind, requirement: &str) -> Error {
         | StatementKind::CreateTableAsSelect
         | StatementKind::CreateNamespace
         | StatementKind::Call => Error::already_exists(requirement.to_owned()),
+        StatementKind::AlterTable => Error::conflict(format!(
+            "another change of the table came first ({requirement}): run the statement again"
+        )),
         _ => Error::conflict(requirement.to_owned()),
     }
 }
@@ -316,6 +317,27 @@ impl Parts {
     fn deadline_ms(&self) -> i64 {
         let bound = i64::try_from(HEARTBEAT_BOUND.as_millis()).unwrap_or(i64::MAX);
         self.clock.now_ms().saturating_add(bound)
+    }
+
+    /// Deletes what a write's stages stored for one another, which no commit can name.
+    async fn delete_exchange(&self, write: WriteId) {
+        let (folder, wanted) = (self.exchange_folder(), write.to_string());
+        if let Err(error) = self.storage.abort_uploads(&folder, &wanted).await {
+            tracing::warn!(%write, %error, "unfinished uploads of an exchange may be left behind");
+        }
+        let left = match self.storage.list_named(&folder, &wanted).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(%write, %error, "objects of an exchange may be left behind");
+                return;
+            }
+        };
+        for location in left {
+            match self.storage.delete(&location).await {
+                Ok(()) => tracing::info!(%location, "an exchange's object that nobody read was deleted"),
+                Err(error) => tracing::warn!(%location, %error, "an exchange's object was left behind"),
+            }
+        }
     }
 
     /// Deletes the files whose base names begin with the write's id, but for those to `keep`, and aborts its unfinished

@@ -14,7 +14,8 @@ use crate::worker::WorkerSettings;
 /// process that was killed) may be deleted after a day.
 const MESSAGES: &str = "_icecap/messages";
 
-/// The executor, and a state to plan with. `here` is how this process runs queries, and tasks when no other does.
+/// The executor, and a state to plan with. `here` is how this process runs queries, and tasks when no other does; they are
+/// held to the same policy everywhere.
 pub(super) fn executor(
     settings: &EngineSettings,
     warehouse: &str,
@@ -34,6 +35,7 @@ pub(super) fn executor(
                 program: program.clone(),
                 memory_bytes: settings.task_memory_bytes(),
                 temp_dir: settings.temp_dir.clone(),
+                policy: here.policy.clone(),
             };
             let executor = LocalPool::new(storage.clone(), here, pool, meter)?;
             let planner = executor.planner_state();
@@ -44,6 +46,7 @@ pub(super) fn executor(
                 function: function.clone(),
                 messages: format!("{warehouse}/{MESSAGES}"),
                 limit: settings.timeout,
+                policy: here.policy.clone(),
             };
             let executor = LambdaExec::new(storage.clone(), here, lambda, meter)?;
             let planner = executor.planner_state();

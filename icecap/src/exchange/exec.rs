@@ -24,6 +24,8 @@ use crate::plan::to_datafusion;
 
 /// The metric that counts bytes read from the store.
 pub(crate) const BYTES_READ: &str = "exchange_bytes_read";
+/// The metric that counts the requests for them.
+pub(crate) const REQUESTS: &str = "exchange_requests";
 
 /// Reads the rows of another stage. It is planned without them: which ranges a task reads is known only when the
 /// stage below has ended, so they travel beside the plan, and are joined with it where it is decoded.
@@ -107,10 +109,12 @@ impl ExecutionPlan for ExchangeReadExec {
         let rows = read::rows(input, number, Arc::clone(&schema), &self.storage);
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let bytes_read = MetricBuilder::new(&self.metrics).counter(BYTES_READ, partition);
+        let requests = MetricBuilder::new(&self.metrics).counter(REQUESTS, partition);
         let rows = rows.map(move |item| {
-            let (batch, bytes) = item.map_err(to_datafusion)?;
+            let (batch, taken) = item.map_err(to_datafusion)?;
             metrics.record_output(batch.num_rows());
-            bytes_read.add(bytes);
+            bytes_read.add(taken.bytes);
+            requests.add(taken.requests);
             Ok(batch)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))

@@ -82,24 +82,31 @@ struct Fetched {
     blocks: VecDeque<Bytes>,
 }
 
-/// The rows of one partition, and the bytes of each read.
+/// Bytes and requests that a partition took of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Taken {
+    pub(super) bytes: usize,
+    pub(super) requests: usize,
+}
+
+/// The rows of one partition, and what was taken since the rows before.
 pub(super) fn rows(
     input: &Arc<ExchangeInput>,
     partition: u32,
     schema: SchemaRef,
     storage: &Storage,
-) -> BoxStream<'static, Result<(RecordBatch, usize)>> {
+) -> BoxStream<'static, Result<(RecordBatch, Taken)>> {
     let fetches = requests(input, partition).into_iter().map(|request| {
         let location = input.locations.get(request.object).cloned().unwrap_or_default();
         request.fetch(storage.clone(), location)
     });
     let fetched = stream::iter(fetches.collect::<Vec<_>>()).buffered(REQUESTS_AHEAD);
-    let decoder = Decoder { schema, decoder: StreamDecoder::new(), bytes: 0 };
+    let decoder = Decoder { schema, decoder: StreamDecoder::new(), taken: Taken::default() };
     stream::try_unfold((fetched, decoder, VecDeque::new()), |(mut fetched, mut decoder, mut ready)| async {
         loop {
             if let Some(batch) = ready.pop_front() {
-                let bytes = std::mem::take(&mut decoder.bytes);
-                return Ok(Some(((batch, bytes), (fetched, decoder, ready))));
+                let taken = std::mem::take(&mut decoder.taken);
+                return Ok(Some(((batch, taken), (fetched, decoder, ready))));
             }
             match fetched.try_next().await? {
                 Some(next) => ready = decoder.decode(next)?,
@@ -113,7 +120,7 @@ pub(super) fn rows(
 struct Decoder {
     schema: SchemaRef,
     decoder: StreamDecoder,
-    bytes: usize,
+    taken: Taken,
 }
 
 impl Decoder {
@@ -124,8 +131,9 @@ impl Decoder {
             self.drain(Buffer::from_vec(head))?;
         }
         let mut batches = VecDeque::new();
+        self.taken.requests += 1;
         for block in fetched.blocks {
-            self.bytes += block.len();
+            self.taken.bytes += block.len();
             batches.extend(self.drain(Buffer::from(block))?);
         }
         Ok(batches)

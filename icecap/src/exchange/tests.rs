@@ -47,7 +47,7 @@ async fn store(partitions: &[Vec<RecordBatch>]) -> Stored {
     let location = format!("file://{}/x.exchange", dir.path().display());
     let storage = Storage::local();
     let context = Arc::new(TaskContext::default());
-    let object = write_all(&plan(partitions), &context, &storage, location).await.unwrap();
+    let (object, _) = write_all(&plan(partitions), &context, &storage, location).await.unwrap();
     Stored { dir, storage, object }
 }
 

@@ -31,6 +31,7 @@ struct ExchangeWriter {
     upload: Upload,
     buffer: PartBuffer,
     object: ExchangeObject,
+    parts: u64,
 }
 
 impl ExchangeWriter {
@@ -43,6 +44,7 @@ impl ExchangeWriter {
             upload: Upload::new(storage, location.clone())?,
             buffer: PartBuffer::default(),
             object: ExchangeObject { location, size_bytes: 0, partitions, blocks: Vec::new() },
+            parts: 0,
         })
     }
 
@@ -69,26 +71,35 @@ impl ExchangeWriter {
             .map_err(|error| Error::bug("bytes in memory cannot be written").with_source(error))?;
         for part in self.buffer.take_full() {
             self.upload.send(part).await?;
+            self.parts += 1;
         }
         Ok(())
     }
 
-    /// Stores the index; the object is there when this returns. Without rows nothing is stored.
+    /// Stores the index; the object is there when this returns. Without rows nothing is stored. Gives the requests
+    /// that it took too.
     ///
     /// # Errors
     /// When the store fails.
-    async fn finish(mut self) -> Result<ExchangeObject> {
+    async fn finish(mut self) -> Result<(ExchangeObject, u64)> {
         if self.object.blocks.is_empty() {
-            return Ok(self.object);
+            return Ok((self.object, 0));
         }
         let footer = footer(&self.object)?;
         self.append(&footer).await?;
-        self.object.size_bytes = self.upload.finish(self.buffer.take_rest()).await?;
-        Ok(self.object)
+        let rest = self.buffer.take_rest();
+        // One put; or the begin and the end of an upload, and its parts.
+        let requests = match self.parts {
+            0 => 1,
+            parts => 2 + parts + u64::from(!rest.is_empty()),
+        };
+        self.object.size_bytes = self.upload.finish(rest).await?;
+        Ok((self.object, requests))
     }
 }
 
-/// Runs all partitions of a plan and stores their rows as one object at `location`.
+/// Runs all partitions of a plan and stores their rows as one object at `location`. Gives the requests that it took
+/// too.
 ///
 /// Memory: what the plan's operators hold, and [`HELD_BYTES`] of encoded rows with the parts under way.
 ///
@@ -99,7 +110,7 @@ pub(crate) async fn write_all(
     context: &Arc<TaskContext>,
     storage: &Storage,
     location: String,
-) -> Result<ExchangeObject> {
+) -> Result<(ExchangeObject, u64)> {
     let partitions = plan.output_partitioning().partition_count();
     let count = u32::try_from(partitions).map_err(|_| Error::bug("a plan has too many partitions"))?;
     let block_bytes = (HELD_BYTES / partitions.max(1)).clamp(MIN_BLOCK_BYTES, MAX_BLOCK_BYTES);

@@ -29,7 +29,7 @@ use crate::exchange::{ExchangeInput, ExchangeReadExec};
 use crate::scan::{IcecapScanExec, ScanMessage, full_schema};
 use crate::source::{SourceMessage, SourceScanExec};
 use crate::sql::store::{decode_udf, encode_udf};
-use crate::write::{IcebergWriteExec, WriteTarget};
+use crate::write::{IcebergDeltaExec, IcebergWriteExec, WriteTarget};
 
 /// Encodes Icecap's own nodes and functions; decoded scans and writers use its storage.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ struct Task {
 
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5")]
     node: Option<Node>,
 }
 
@@ -65,6 +65,18 @@ enum Node {
     Write(Vec<u8>),
     #[prost(message, tag = "4")]
     ExchangeRead(ExchangeReadMessage),
+    #[prost(message, tag = "5")]
+    Delta(DeltaMessage),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeltaMessage {
+    /// As [`Node::Write`].
+    #[prost(bytes = "vec", tag = "1")]
+    target: Vec<u8>,
+    /// Whether the rows hold the table's columns too.
+    #[prost(bool, tag = "2")]
+    rows: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -144,6 +156,10 @@ impl IcecapCodec {
         if let Some(write) = node.downcast_ref::<IcebergWriteExec>() {
             return Ok(Node::Write(write.target().encode().map_err(to_datafusion)?));
         }
+        if let Some(delta) = node.downcast_ref::<IcebergDeltaExec>() {
+            let target = delta.target().encode().map_err(to_datafusion)?;
+            return Ok(Node::Delta(DeltaMessage { target, rows: delta.has_rows() }));
+        }
         if let Some(read) = node.downcast_ref::<ExchangeReadExec>() {
             let schema = SchemaMessage::try_from(read.schema().as_ref())?;
             let partitioning = serialize_partitioning(&read.properties().partitioning, self, converter)?;
@@ -165,14 +181,17 @@ impl IcecapCodec {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         match (node, inputs) {
             (Node::Write(target), [rows]) => {
-                let mut target = WriteTarget::decode(&target).map_err(to_datafusion)?;
-                if let Some(task) = &self.task {
-                    (target.stage, target.task, target.attempt) = (task.stage, task.task, task.attempt);
-                    target.nonce.clone_from(&task.nonce);
-                }
+                let target = self.target(&target)?;
                 let write = IcebergWriteExec::new(Arc::clone(rows), target, self.storage.clone())
                     .map_err(to_datafusion)?;
                 Ok(Arc::new(write))
+            }
+            (Node::Delta(message), [rows]) => {
+                let target = self.target(&message.target)?;
+                let delta =
+                    IcebergDeltaExec::new(Arc::clone(rows), target, message.rows, self.storage.clone())
+                        .map_err(to_datafusion)?;
+                Ok(Arc::new(delta))
             }
             (Node::Scan(message), []) => {
                 let input = Arc::new(message.input().map_err(to_datafusion)?);
@@ -207,6 +226,16 @@ impl IcecapCodec {
 }
 
 impl IcecapCodec {
+    /// The target of a writer, for this attempt.
+    fn target(&self, bytes: &[u8]) -> DfResult<WriteTarget> {
+        let mut target = WriteTarget::decode(bytes).map_err(to_datafusion)?;
+        if let Some(task) = &self.task {
+            (target.stage, target.task, target.attempt) = (task.stage, task.task, task.attempt);
+            target.nonce.clone_from(&task.nonce);
+        }
+        Ok(target)
+    }
+
     fn decode_read(
         &self,
         message: &ExchangeReadMessage,

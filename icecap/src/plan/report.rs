@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::task::{unversioned, versioned};
 use crate::exchange::{ExchangeObject, ObjectMessage};
+use crate::write::{ActedRows, FilePositions};
 
 /// The version byte of a report. (1 was of single-stage writes only.)
 pub const REPORT_VERSION: u8 = 2;
@@ -21,6 +22,10 @@ pub struct TaskReport {
     pub attempt: u32,
     /// The files that it staged.
     pub staged_files: Vec<StagedFile>,
+    /// The rows that it found to be deleted or changed, by data file.
+    pub positions: Vec<FilePositions>,
+    /// How many rows it inserts, changes and deletes, where its statement changes rows.
+    pub acted: ActedRows,
     /// The object that it stored for the stages above, where its task asked for one.
     pub exchange: Option<ExchangeObject>,
     /// Rows that it read from tables and sources.
@@ -35,6 +40,8 @@ pub struct TaskReport {
     pub peak_memory_bytes: u64,
     /// Bytes that it read of earlier stages' objects.
     pub exchange_bytes_read: u64,
+    /// Requests that it made of the exchange's store, to write and to read.
+    pub exchange_requests: u64,
     /// Bytes that its operators spilled to disk.
     pub spilled_bytes: u64,
 }
@@ -66,6 +73,17 @@ struct ReportMessage {
     exchange_bytes_read: u64,
     #[prost(uint64, tag = "12")]
     spilled_bytes: u64,
+    /// Each in its own encoding.
+    #[prost(bytes = "vec", repeated, tag = "13")]
+    positions: Vec<Vec<u8>>,
+    #[prost(uint64, tag = "14")]
+    inserted: u64,
+    #[prost(uint64, tag = "15")]
+    updated: u64,
+    #[prost(uint64, tag = "17")]
+    deleted: u64,
+    #[prost(uint64, tag = "16")]
+    exchange_requests: u64,
 }
 
 impl TaskReport {
@@ -84,6 +102,11 @@ impl TaskReport {
             exchange: self.exchange.as_ref().map(ObjectMessage::of),
             exchange_bytes_read: self.exchange_bytes_read,
             spilled_bytes: self.spilled_bytes,
+            positions: self.positions.iter().map(FilePositions::encode).collect(),
+            inserted: self.acted.inserted,
+            updated: self.acted.updated,
+            deleted: self.acted.deleted,
+            exchange_requests: self.exchange_requests,
         };
         versioned(REPORT_VERSION, &message)
     }
@@ -111,6 +134,17 @@ impl TaskReport {
             exchange: message.exchange.as_ref().map(ObjectMessage::object).transpose()?,
             exchange_bytes_read: message.exchange_bytes_read,
             spilled_bytes: message.spilled_bytes,
+            positions: message
+                .positions
+                .iter()
+                .map(|positions| FilePositions::decode(positions))
+                .collect::<Result<_>>()?,
+            acted: ActedRows {
+                inserted: message.inserted,
+                updated: message.updated,
+                deleted: message.deleted,
+            },
+            exchange_requests: message.exchange_requests,
         })
     }
 }

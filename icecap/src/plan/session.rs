@@ -11,6 +11,11 @@ use crate::sql::register_functions;
 /// Rows per batch.
 pub const BATCH_ROWS: usize = 8192;
 
+/// How many tasks the scans of a plan may be dealt to: tables are cut so much finer. In a planner's configuration
+/// only; one task without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanTasks(pub usize);
+
 /// The configuration of a planner or an executor with `threads` partitions and `batch_rows` rows a batch.
 ///
 /// A plan's meaning must not depend on where it runs: whatever a node reads from the configuration when it

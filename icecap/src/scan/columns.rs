@@ -1,12 +1,15 @@
 //! What a scan asks of each file, and how a scan's columns are made of it.
 //!
 //! A scan's column is one that is asked for, but for those of row lineage: they are what a file stores, and where it
-//! stores nothing, what its place in the table says (spec, "Row lineage").
+//! stores nothing, what its place in the table says (spec, "Row lineage"); and for the file's location, whose text is
+//! made once and shared by all batches of the file.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, new_null_array,
+};
+use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
 use icecap_table::{Error, Result};
 
 use super::hidden::{HiddenColumn, LAST_UPDATED_FIELD, ROW_ID_FIELD};
@@ -17,7 +20,10 @@ use super::message::ScanInput;
 pub(super) enum Wanted {
     /// A stored one, or the one value that a partition spec says it has.
     Field(i32),
+    /// The file's location, for predicates.
     File,
+    /// The file's index in the scan.
+    Index,
     SpecId,
     Partition,
     /// The row id of the file's first row.
@@ -27,17 +33,11 @@ pub(super) enum Wanted {
     Pos,
 }
 
-impl Wanted {
-    /// Whether a predicate over it can be judged before rows are decoded.
-    pub(super) fn prunes(self) -> bool {
-        matches!(self, Self::Field(_) | Self::File | Self::SpecId)
-    }
-}
-
 /// A column of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Given {
     Plain(Wanted),
+    File,
     RowId,
     LastUpdated,
 }
@@ -51,7 +51,7 @@ impl Given {
         }
         let hidden = HiddenColumn::ALL.get(at - fields.len());
         Ok(match hidden.ok_or_else(|| Error::bug("a scan of a column that is not there"))? {
-            HiddenColumn::File => Self::Plain(Wanted::File),
+            HiddenColumn::File => Self::File,
             HiddenColumn::Pos => Self::Plain(Wanted::Pos),
             HiddenColumn::SpecId => Self::Plain(Wanted::SpecId),
             HiddenColumn::Partition => Self::Plain(Wanted::Partition),
@@ -60,10 +60,20 @@ impl Given {
         })
     }
 
+    /// What a predicate over it looks at before rows are decoded, where it can.
+    pub(super) fn before_decoding(self) -> Option<Wanted> {
+        match self {
+            Self::Plain(wanted @ (Wanted::Field(_) | Wanted::SpecId)) => Some(wanted),
+            Self::File => Some(Wanted::File),
+            Self::Plain(_) | Self::RowId | Self::LastUpdated => None,
+        }
+    }
+
     /// What it is made of.
     pub(super) fn parts(self) -> Vec<Wanted> {
         match self {
             Self::Plain(wanted) => vec![wanted],
+            Self::File => vec![Wanted::Index],
             Self::RowId => vec![Wanted::Field(ROW_ID_FIELD), Wanted::FirstRowId, Wanted::Pos],
             Self::LastUpdated => {
                 vec![Wanted::Field(LAST_UPDATED_FIELD), Wanted::FirstRowId, Wanted::Sequence]
@@ -76,6 +86,28 @@ impl Given {
 #[derive(Debug, Clone)]
 pub(super) struct Assembly {
     columns: Vec<(Given, Vec<usize>)>,
+    input: Arc<ScanInput>,
+}
+
+/// The location of the file whose batches come, as often as the largest of them had rows.
+#[derive(Debug, Default)]
+pub(super) struct Locations {
+    file: i32,
+    texts: Option<StringArray>,
+}
+
+impl Locations {
+    fn of(&mut self, file: i32, rows: usize, input: &ScanInput) -> Result<ArrayRef> {
+        let known = self.texts.as_ref().filter(|texts| self.file == file && texts.len() >= rows);
+        if let Some(texts) = known {
+            return Ok(Arc::new(texts.slice(0, rows)));
+        }
+        let path = usize::try_from(file).ok().and_then(|file| input.files.get(file));
+        let path = path.ok_or_else(|| Error::bug("a batch of a file that is not in the scan"))?.path.as_str();
+        let texts = StringArray::from_iter_values(std::iter::repeat_n(path, rows));
+        (self.file, self.texts) = (file, Some(texts.clone()));
+        Ok(Arc::new(texts))
+    }
 }
 
 impl Assembly {
@@ -83,7 +115,7 @@ impl Assembly {
     ///
     /// # Errors
     /// `Bug` when a part was not asked for.
-    pub(super) fn new(given: &[Given], asked: &[Wanted]) -> Result<Self> {
+    pub(super) fn new(input: &Arc<ScanInput>, given: &[Given], asked: &[Wanted]) -> Result<Self> {
         let place = |wanted: &Wanted| {
             let at = asked.iter().position(|known| known == wanted);
             at.ok_or_else(|| Error::bug("a column is not scanned"))
@@ -92,14 +124,14 @@ impl Assembly {
             .iter()
             .map(|given| Ok((*given, given.parts().iter().map(place).collect::<Result<_>>()?)))
             .collect::<Result<_>>()?;
-        Ok(Self { columns })
+        Ok(Self { columns, input: Arc::clone(input) })
     }
 
-    /// The scan's columns.
+    /// The scan's columns of a batch, which is of one file; `locations` is kept from batch to batch.
     ///
     /// # Errors
     /// `Corrupt` when row ids overflow.
-    pub(super) fn columns(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    pub(super) fn columns(&self, batch: &RecordBatch, locations: &mut Locations) -> Result<Vec<ArrayRef>> {
         let rows = batch.num_rows();
         self.columns
             .iter()
@@ -107,6 +139,10 @@ impl Assembly {
                 let parts: Vec<&ArrayRef> = parts.iter().map(|at| batch.column(*at)).collect();
                 match (given, parts.as_slice()) {
                     (Given::Plain(_), [column]) => Ok(Arc::clone(column)),
+                    (Given::File, [index]) => {
+                        let index = index.as_primitive_opt::<Int32Type>().filter(|_| rows > 0);
+                        locations.of(index.map_or(0, |index| index.value(0)), rows, &self.input)
+                    }
                     (Given::RowId, [stored, first, pos]) => row_ids(stored, first, Some(pos), rows),
                     (Given::LastUpdated, [stored, first, sequence]) => {
                         last_updated(stored, first, sequence, rows)

@@ -124,6 +124,12 @@ pub struct ScanInput {
 }
 
 impl ScanInput {
+    /// The locations of all that is read: data files and delete files.
+    pub fn locations(&self) -> impl Iterator<Item = &str> {
+        let deletes = self.deletes.iter().map(|delete| delete.path.as_str());
+        self.files.iter().map(|file| file.path.as_str()).chain(deletes)
+    }
+
     /// A scan of no file.
     pub fn new(table: String, schema: Arc<Schema>) -> Self {
         Self {

@@ -33,7 +33,7 @@ use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 
 use super::adapter::{FieldIdAdapters, column_name};
-use super::columns::{Assembly, Given, Wanted};
+use super::columns::{Assembly, Given, Locations, Wanted};
 use super::deletes::{DeleteLoader, DeletingSource, FileDeletes};
 use super::guard::{guarded, named};
 use super::message::{DataFile, FileSlice, ScanInput};
@@ -84,7 +84,7 @@ impl ParquetScan {
         let mut needed = asked.clone();
         if let Some(predicate) = &predicate {
             for at in columns_of(predicate)? {
-                needed.extend(Given::of(input, at)?.parts());
+                needed.extend(Given::of(input, at)?.before_decoding());
             }
         }
 
@@ -176,7 +176,7 @@ fn columns_of(expr: &Arc<dyn PhysicalExpr>) -> Result<Vec<usize>> {
 
 /// The conjuncts over what a file stores or is known of it: the rest (a row's position) only the reader knows.
 fn that_prunes(predicate: &Arc<dyn PhysicalExpr>, input: &ScanInput) -> Option<Arc<dyn PhysicalExpr>> {
-    let prunes = |at: &usize| matches!(Given::of(input, *at), Ok(Given::Plain(wanted)) if wanted.prunes());
+    let prunes = |at: &usize| Given::of(input, *at).is_ok_and(|given| given.before_decoding().is_some());
     let kept: Vec<_> = split_conjunction(predicate)
         .into_iter()
         .filter(|part| columns_of(part).is_ok_and(|columns| columns.iter().all(prunes)))
@@ -223,11 +223,14 @@ impl SourceBuilder<'_> {
             let predicate = Arc::clone(predicate)
                 .transform(|expr| match expr.downcast_ref::<Column>() {
                     Some(column) => {
-                        let at = match Given::of(self.input, column.index()) {
-                            Ok(Given::Plain(wanted)) => place(&wanted),
-                            Ok(_) => Err(Error::bug("a predicate on a column that is derived")),
-                            Err(error) => Err(error),
-                        };
+                        let given = Given::of(self.input, column.index());
+                        let at = given.and_then(|given| {
+                            let wanted = given.before_decoding();
+                            place(
+                                &wanted
+                                    .ok_or_else(|| Error::bug("a predicate on a column that is derived"))?,
+                            )
+                        });
                         let at = at.map_err(to_datafusion)?;
                         Ok(Transformed::yes(Arc::new(Column::new(names.field(at).name(), at)) as _))
                     }
@@ -251,7 +254,7 @@ impl SourceBuilder<'_> {
             .with_projection_indices(Some(indices))
             .map_err(from_datafusion)?
             .build();
-        let assembly = Arc::new(Assembly::new(given, self.asked)?);
+        let assembly = Arc::new(Assembly::new(self.input, given, self.asked)?);
         Ok(Source { exec: DataSourceExec::from_data_source(config), open, assembly })
     }
 
@@ -317,6 +320,7 @@ impl SourceBuilder<'_> {
         let (name, data_type) = match column {
             Wanted::Field(id) => return self.inner_field(id),
             Wanted::File => ("icecap:file", DataType::Utf8),
+            Wanted::Index => ("icecap:index", DataType::Int32),
             Wanted::SpecId => ("icecap:spec", DataType::Int32),
             Wanted::Partition => {
                 let fields = self.input.partition_type.as_ref().clone();
@@ -330,7 +334,7 @@ impl SourceBuilder<'_> {
     }
 
     /// The values of the file's constant columns, in their order.
-    fn constants_of(&self, file: &DataFile) -> Result<Vec<ScalarValue>> {
+    fn constants_of(&self, at: usize, file: &DataFile) -> Result<Vec<ScalarValue>> {
         let mut values = Vec::new();
         for column in self.needed {
             values.push(match column {
@@ -341,6 +345,7 @@ impl SourceBuilder<'_> {
                     value.ok_or_else(|| Error::bug("a file lacks its constant"))?
                 }
                 Wanted::File => ScalarValue::Utf8(Some(file.path.clone())),
+                Wanted::Index => ScalarValue::Int32(i32::try_from(at).ok()),
                 Wanted::SpecId => ScalarValue::Int32(Some(file.spec_id)),
                 Wanted::Partition => self.input.partition_of(file)?,
                 Wanted::FirstRowId => ScalarValue::Int64(file.first_row_id),
@@ -390,7 +395,7 @@ impl SourceBuilder<'_> {
             e_tag: None,
             version: None,
         };
-        Ok((handle, meta, self.constants_of(file)?))
+        Ok((handle, meta, self.constants_of(at, file)?))
     }
 }
 
@@ -412,10 +417,12 @@ fn assembled(
     partition: usize,
 ) -> impl Stream<Item = DfResult<RecordBatch>> + Send + use<> {
     let (open, assembly) = (Arc::clone(&source.open), Arc::clone(&source.assembly));
+    let mut locations = Locations::default();
     guarded(batches, Arc::clone(&open), partition).map(move |batch| {
         let batch = batch?;
-        let columns =
-            assembly.columns(&batch).map_err(|error| named(to_datafusion(error), &open.of(partition)))?;
+        let columns = assembly
+            .columns(&batch, &mut locations)
+            .map_err(|error| named(to_datafusion(error), &open.of(partition)))?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
             .map_err(|error| named(error.into(), &open.of(partition)))

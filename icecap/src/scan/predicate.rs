@@ -17,6 +17,46 @@ pub fn predicate_of(filters: &[Expr], schema: &Schema) -> Predicate {
     filters.iter().fold(Predicate::AlwaysTrue, |all, filter| all.and(convert(filter, schema, false)))
 }
 
+/// The predicate that is true for exactly the rows for which all of `filters` are; `None` where it cannot be said.
+pub fn exact_predicate(filters: &[Expr], schema: &Schema) -> Option<Predicate> {
+    filters.iter().all(|filter| is_exact(filter, schema)).then(|| predicate_of(filters, schema))
+}
+
+/// Whether [`convert`] widens nothing. Floats are never exact: DataFusion orders them otherwise than bounds do.
+fn is_exact(expr: &Expr, schema: &Schema) -> bool {
+    let plain = |expr: &Expr| {
+        matches!(expr, Expr::Column(_)) && target_of(expr, schema).is_some_and(|column| !column.is_float())
+    };
+    let comparable = |column: &Expr, value: &Expr| {
+        let Some(target) = target_of(column, schema).filter(|_| plain(column)) else { return false };
+        literal_of(value).is_some_and(|value| value.is_null() || datum_of(value, target.ty).is_some())
+    };
+    match expr {
+        Expr::Not(inner) => is_exact(inner, schema),
+        Expr::Alias(alias) => is_exact(&alias.expr, schema),
+        Expr::Literal(ScalarValue::Boolean(Some(_)), _) => true,
+        Expr::Column(_) => {
+            target_of(expr, schema).is_some_and(|column| matches!(column.ty, PrimitiveType::Boolean))
+        }
+        Expr::IsNull(inner) | Expr::IsNotNull(inner) => {
+            matches!(inner.as_ref(), Expr::Column(_)) && target_of_any(inner, schema).is_some()
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+            Operator::And | Operator::Or => is_exact(left, schema) && is_exact(right, schema),
+            Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq => comparable(left, right) || comparable(right, left),
+            _ => false,
+        },
+        Expr::Between(Between { expr, low, high, .. }) => comparable(expr, low) && comparable(expr, high),
+        Expr::InList(list) => list.list.iter().all(|item| comparable(&list.expr, item)),
+        _ => false,
+    }
+}
+
 /// Whether a filter says anything that planning can use.
 pub(super) fn is_expressible(filter: &Expr, schema: &Schema) -> bool {
     convert(filter, schema, false) != Predicate::AlwaysTrue

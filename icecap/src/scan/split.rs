@@ -72,6 +72,16 @@ pub(crate) fn deal(slices: &[FileSlice], files: &[DataFile], partitions: usize) 
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
+/// The files that slices are of, in order, and the slices as those of these files alone.
+pub(crate) fn of_part(own: &[FileSlice]) -> (Vec<usize>, Vec<FileSlice>) {
+    let mut files: Vec<usize> = own.iter().map(|slice| slice.file).collect();
+    files.sort_unstable();
+    files.dedup();
+    let place = |file: usize| files.binary_search(&file).unwrap_or_default();
+    let slices = own.iter().map(|slice| FileSlice { file: place(slice.file), ..slice.clone() }).collect();
+    (files, slices)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -33,6 +33,7 @@ use super::partition::{constants, partition_tuple, partition_type};
 use super::predicate::{is_expressible, predicate_of};
 use super::split::slices;
 use super::statistics::statistics;
+use crate::plan::ScanTasks;
 use crate::plan::error::to_datafusion;
 
 const NAME_MAPPING: &str = "schema.name-mapping.default";
@@ -210,6 +211,7 @@ impl IcebergTable {
         columns: Vec<usize>,
         limit: Option<usize>,
         partitions: usize,
+        tasks: usize,
     ) -> Result<Option<IcecapScanExec>> {
         let table = self.loaded.ident.to_string();
         let Some(snapshot) = &self.snapshot else {
@@ -231,7 +233,7 @@ impl IcebergTable {
         let files = plan.files.iter().map(|file| self.data_file(file, with_partition));
         let files = files.collect::<Result<Vec<_>>>()?;
         let offsets: Vec<Vec<i64>> = plan.files.iter().map(|file| file.split_offsets.clone()).collect();
-        let slices = slices(&files, &offsets, partitions);
+        let slices = slices(&files, &offsets, partitions.saturating_mul(tasks));
         let mut known = plan.statistics(&self.table_schema);
         known.all_rows_live &= files.iter().all(|file| file.extra_deletes.is_none());
         let statistics = statistics(&self.table_schema, &known);
@@ -341,10 +343,11 @@ impl TableProvider for IcebergTable {
             None => self.shown.clone(),
         };
         let partitions = state.config().target_partitions();
+        let tasks = state.config().get_extension::<ScanTasks>().map_or(1, |tasks| tasks.0.max(1));
         // The limit is DataFusion's to give only when no filter remains above.
         let limit = limit.filter(|_| filters.is_empty());
         let scan = self
-            .plan(filters, columns.clone(), limit, partitions)
+            .plan(filters, columns.clone(), limit, partitions, tasks)
             .await
             .map_err(|error| to_datafusion(error.with("table", self.loaded.ident.to_string())))?;
         match scan {

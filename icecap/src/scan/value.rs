@@ -94,6 +94,14 @@ pub(super) fn single_value(value: &ScalarValue) -> Option<Vec<u8>> {
     })
 }
 
+/// Iceberg's binary single-value serialisation of a literal of type `ty`.
+///
+/// # Errors
+/// `Corrupt` when the literal is not of that type.
+pub(crate) fn bytes_of_literal(literal: &Literal, ty: &PrimitiveType) -> Result<Vec<u8>> {
+    single_value(&scalar_or_null(Some(literal), ty)?).ok_or_else(|| mismatch(ty))
+}
+
 /// The scalar of a single-value serialisation.
 ///
 /// # Errors

@@ -25,12 +25,14 @@ use futures::StreamExt;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
-use super::parquet::{ParquetFiles, project, source_slices};
+use super::parquet::{ParquetFiles, data_files, project, source_slices};
 use super::rows::FileRows;
 use super::table::{SourceFormat, SourceInput};
 use crate::plan::error::to_datafusion;
-use crate::scan::guarded;
+use crate::scan::{deal, guarded, of_part};
 
+/// More readers than any file is cut for.
+const FINEST: usize = 1 << 20;
 /// Batches decoded ahead of whoever reads.
 const BATCHES_AHEAD: usize = 4;
 
@@ -108,17 +110,36 @@ impl SourceScanExec {
         })
     }
 
-    /// The same scan of one of `parts` parts: every file is in exactly one of them. It has at most as many
+    /// How many parts the scan can be parted into: Parquet files by their row groups, others as they are.
+    pub fn pieces(&self) -> usize {
+        match self.input.format {
+            SourceFormat::Parquet => source_slices(&self.input, FINEST).len(),
+            SourceFormat::Csv(_) | SourceFormat::Json(_) => self.input.files.len(),
+        }
+    }
+
+    /// The same scan of one of `parts` parts: every row is in exactly one of them. It has at most as many
     /// partitions.
     ///
     /// # Errors
     /// As [`try_new`](Self::try_new); `Bug` when there is no such part.
     pub fn part(&self, part: usize, parts: usize) -> Result<Self> {
-        let own = balanced(&self.input, parts).into_iter().nth(part);
-        let own = own.ok_or_else(|| Error::bug("a part of a source that is not there"))?;
-        let files = own.iter().filter_map(|at| self.input.files.get(*at).cloned()).collect();
+        let missing = || Error::bug("a part of a source that is not there");
+        let (files, slices) = match self.input.format {
+            SourceFormat::Parquet => {
+                // All parts cut alike.
+                let all = source_slices(&self.input, self.target_partitions.saturating_mul(parts));
+                let own = deal(&all, &data_files(&self.input), parts).into_iter().nth(part);
+                of_part(&own.ok_or_else(missing)?)
+            }
+            SourceFormat::Csv(_) | SourceFormat::Json(_) => {
+                let own = balanced(&self.input, parts).into_iter().nth(part);
+                (own.ok_or_else(missing)?, Vec::new())
+            }
+        };
+        let files = files.iter().filter_map(|at| self.input.files.get(*at).cloned()).collect();
         Self::try_new(
-            Arc::new(SourceInput { files, ..self.input.as_ref().clone() }),
+            Arc::new(SourceInput { files, slices, ..self.input.as_ref().clone() }),
             self.storage.clone(),
             self.columns.clone(),
             self.predicate.clone(),
@@ -340,6 +361,8 @@ impl ExecutionPlan for SourceScanExec {
             return Ok(Arc::new(statistics));
         }
         let rows = self.input.files.iter().try_fold(0_u64, |sum, file| Some(sum + file.rows?));
+        // Files' rows are known, slices' are not.
+        let rows = rows.filter(|_| self.input.slices.is_empty());
         if let Some(rows) = rows.and_then(|rows| usize::try_from(rows).ok()) {
             statistics.num_rows = Precision::Exact(rows);
         }

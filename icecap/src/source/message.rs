@@ -16,6 +16,7 @@ use super::exec::SourceScanExec;
 use super::json::JsonOptions;
 use super::table::{SourceFile, SourceFormat, SourceInput};
 use crate::plan::error::to_datafusion;
+use crate::scan::FileSlice;
 
 /// A whole source scan.
 #[derive(Clone, PartialEq, Message)]
@@ -43,6 +44,20 @@ pub(crate) struct SourceMessage {
     /// How many of the last columns are of folders.
     #[prost(uint32, tag = "9")]
     folder_columns: u32,
+    /// Parts of Parquet files; all of them without any.
+    #[prost(message, repeated, tag = "10")]
+    slices: Vec<SliceMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SliceMessage {
+    #[prost(uint32, tag = "1")]
+    file: u32,
+    #[prost(uint64, tag = "2")]
+    start: u64,
+    /// The file's end when absent.
+    #[prost(uint64, optional, tag = "3")]
+    end: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -143,6 +158,13 @@ impl SourceMessage {
                         .collect(),
                 })
                 .collect(),
+            slices: input
+                .slices
+                .iter()
+                .map(|slice| {
+                    Ok(SliceMessage { file: narrow(slice.file)?, start: slice.start, end: slice.end })
+                })
+                .collect::<DfResult<_>>()?,
             columns: scan.columns().iter().map(|at| narrow(*at)).collect::<DfResult<_>>()?,
             predicate,
             limit: scan.fetch().map(|limit| limit as u64),
@@ -177,7 +199,7 @@ impl SourceMessage {
                 union_by_name: csv.union_by_name,
             }),
         };
-        let files = self
+        let files: Vec<SourceFile> = self
             .files
             .iter()
             .map(|file| SourceFile {
@@ -192,7 +214,18 @@ impl SourceMessage {
         if folder_columns > schema.fields().len() {
             return Err(broken("its columns"));
         }
-        Ok(Arc::new(SourceInput { format, schema: Arc::new(schema), folder_columns, files }))
+        let slices = self
+            .slices
+            .iter()
+            .map(|slice| {
+                let file = slice.file as usize;
+                if file >= files.len() || slice.end.is_some_and(|end| end < slice.start) {
+                    return Err(broken("a slice"));
+                }
+                Ok(FileSlice { file, start: slice.start, end: slice.end })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Arc::new(SourceInput { format, schema: Arc::new(schema), folder_columns, files, slices }))
     }
 
     /// The message's scan.

@@ -183,13 +183,16 @@ fn wider(one: &DataType, other: &DataType) -> Option<DataType> {
     })
 }
 
-/// The slices of a source's files, as a table's are cut.
+/// The slices of a source's files: those it was given, or all of the files, cut as a table's are.
 pub(super) fn source_slices(input: &SourceInput, partitions: usize) -> Vec<FileSlice> {
+    if !input.slices.is_empty() {
+        return input.slices.clone();
+    }
     let offsets: Vec<Vec<i64>> = input.files.iter().map(|file| file.offsets.clone()).collect();
     slices(&data_files(input), &offsets, partitions)
 }
 
-fn data_files(input: &SourceInput) -> Vec<DataFile> {
+pub(super) fn data_files(input: &SourceInput) -> Vec<DataFile> {
     input
         .files
         .iter()

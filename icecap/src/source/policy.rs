@@ -38,6 +38,23 @@ impl SourcePolicy {
         if local(prefixes).any(|prefix| path.starts_with(real(prefix))) { Ok(()) } else { Err(denied(path)) }
     }
 
+    /// Refuses a file by the location that it was listed with.
+    ///
+    /// # Errors
+    /// `Denied`; `Invalid` for what is no location.
+    pub(crate) fn check_file(&self, location: &str) -> Result<()> {
+        if self.allow_read.is_none() {
+            return Ok(());
+        }
+        let parsed = Location::parse(location)?;
+        if parsed.scheme() != "file" {
+            return self.check_location(&parsed);
+        }
+        // It was the real path when it was listed; what it leads to now counts.
+        let path = Path::new(parsed.path());
+        self.check_real(&std::fs::canonicalize(path).unwrap_or_else(|_| without_dots(path)))
+    }
+
     /// Refuses a remote location that is not at or below a prefix.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use super::exec::SourceScanExec;
 use super::files::Listed;
 use super::json::JsonOptions;
 use crate::plan::error::to_datafusion;
+use crate::scan::FileSlice;
 
 /// A file of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,11 +72,13 @@ pub struct SourceInput {
     pub folder_columns: usize,
     /// The files.
     pub files: Vec<SourceFile>,
+    /// The parts of Parquet files to read; without any all of them is read.
+    pub slices: Vec<FileSlice>,
 }
 
 impl SourceInput {
     pub(super) fn new(format: SourceFormat, schema: SchemaRef, files: Vec<SourceFile>) -> Self {
-        Self { format, schema, folder_columns: 0, files }
+        Self { format, schema, folder_columns: 0, files, slices: Vec::new() }
     }
 
     /// The columns that are in the files.

@@ -310,3 +310,51 @@ async fn int96_timestamps_are_microseconds() {
     let column = rows[0].column(0).as_any().downcast_ref::<TimestampMicrosecondArray>().unwrap();
     assert_eq!(column.value(0), micros);
 }
+
+/// One large file is no single task's: its row groups are dealt to all of them, each row to one.
+#[tokio::test]
+async fn one_parquet_file_is_parted_by_its_row_groups() {
+    const ROWS: usize = 3_000_000;
+    let dir = Dir::new();
+    // Numbers that do not compress: some 24 MB.
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state ^ state >> 29).cast_signed()
+    };
+    let values: Vec<i64> = (0..ROWS).map(|_| next()).collect();
+    let sum = values.iter().fold(0_i64, |sum, value| sum.wrapping_add(*value));
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(values)) as ArrayRef)]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(300_000))
+        .set_dictionary_enabled(false)
+        .build();
+    let file = std::fs::File::create(dir.path("a.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+
+    let path = Value::String(dir.path("a.parquet").to_str().unwrap().to_owned());
+    let table = table("read_parquet", vec![(None, path)]).await.unwrap();
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+    let plan = table.scan(&context.state(), None, &[], None).await.unwrap();
+    let scan = plan.downcast_ref::<SourceScanExec>().unwrap();
+    // A slice has 8 MiB at least.
+    assert_eq!((scan.pieces(), plan.properties().partitioning.partition_count()), (2, 2));
+    for parts in [1, 2, 5] {
+        let (mut rows, mut found, mut with_rows) = (0, 0_i64, 0);
+        for part in 0..parts {
+            let own = Arc::new(scan.part(part, parts).unwrap());
+            assert!(own.input().files.len() <= 1);
+            let batches = datafusion::physical_plan::collect(own, context.task_ctx()).await.unwrap();
+            let own: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            rows += own;
+            with_rows += usize::from(own > 0);
+            for batch in &batches {
+                let column = batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap();
+                found = column.values().iter().fold(found, |sum, value| sum.wrapping_add(*value));
+            }
+        }
+        assert_eq!((rows, found, with_rows), (ROWS, sum, parts.min(2)), "{parts} parts");
+    }
+}

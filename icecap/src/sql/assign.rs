@@ -122,6 +122,28 @@ fn missing(field: &NestedField) -> Result<Expr> {
     Ok(Expr::Literal(null, None))
 }
 
+/// What a column gets that a statement does not give, or sets to `DEFAULT`.
+///
+/// # Errors
+/// `Invalid` for a required column without a default.
+pub(crate) fn default_of(field: &NestedField) -> Result<Expr> {
+    missing(field)
+}
+
+/// `expr`, of type `from`, as a value of `target`, in exactly the type that its column has.
+///
+/// # Errors
+/// `Invalid` when a value of that type cannot be stored there.
+pub(crate) fn stored(expr: Expr, from: &DataType, target: &NestedField) -> Result<Expr> {
+    let to = arrow_type(&target.field_type)?;
+    fit(from, &target.field_type, &target.name)?;
+    if *from == to && !target.required {
+        return Ok(expr);
+    }
+    let field = Field::new(&target.name, to, !target.required);
+    Ok(StoreCast::new(Arc::new(field)).call(expr))
+}
+
 /// `expr` as a value of `target`.
 fn store(expr: Expr, from: &DataType, target: &NestedField) -> Result<Expr> {
     let to = match fit(from, &target.field_type, &target.name)? {

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use datafusion::common::TableReference;
-use datafusion::sql::sqlparser::ast::{Expr, Query};
+use datafusion::sql::sqlparser::ast::{Expr, Query, TableFactor, TableWithJoins};
 use icecap_table::iceberg::spec::{Transform, Type};
+use icecap_table::properties::DistributionMode;
 
 /// One statement of a script.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,10 +98,12 @@ pub enum Statement {
         /// The arguments: a name (lower-case) for `name => value`, and the value.
         args: Vec<(Option<String>, Value)>,
     },
-    /// `EXPLAIN [ANALYZE]` of a query, an `INSERT` or a CTAS.
+    /// `EXPLAIN [ANALYZE | (DRY RUN)]` of a query or of a write.
     Explain {
         /// Whether the statement is run: a write then takes effect.
         analyze: bool,
+        /// Whether a write is run but for its commit.
+        dry_run: bool,
         /// The statement.
         statement: Box<Statement>,
     },
@@ -111,6 +114,12 @@ pub enum Statement {
         /// Whether properties are asked for too (`EXTENDED` or `FORMATTED`).
         extended: bool,
     },
+    /// `DELETE FROM`.
+    Delete(Box<Delete>),
+    /// `UPDATE`.
+    Update(Box<Update>),
+    /// `MERGE INTO`.
+    Merge(Box<Merge>),
     /// `OPTIMIZE name REWRITE DATA USING BIN_PACK [WHERE condition]`.
     Optimize {
         /// The table.
@@ -123,6 +132,8 @@ pub enum Statement {
         /// The table.
         name: Name,
     },
+    /// `ALTER TABLE`.
+    AlterTable(Box<AlterTable>),
 }
 
 impl Statement {
@@ -137,15 +148,19 @@ impl Statement {
             | Self::ShowColumns { .. }
             | Self::ShowPartitions { .. }
             | Self::Describe { .. } => false,
-            Self::Explain { analyze, statement } => *analyze && statement.may_write(),
+            Self::Explain { analyze, dry_run, statement } => (*analyze || *dry_run) && statement.may_write(),
             Self::CreateTable(_)
             | Self::DropTable { .. }
             | Self::CreateNamespace { .. }
             | Self::DropNamespace { .. }
             | Self::Insert(_)
+            | Self::Delete(_)
+            | Self::Update(_)
+            | Self::Merge(_)
             | Self::Call { .. }
             | Self::Optimize { .. }
-            | Self::Vacuum { .. } => true,
+            | Self::Vacuum { .. }
+            | Self::AlterTable(_) => true,
         }
     }
 }
@@ -174,6 +189,8 @@ pub struct CreateTable {
     pub columns: Vec<ColumnDef>,
     /// The partition fields, in order.
     pub partitioning: Vec<PartitionTerm>,
+    /// The sort order, of the property `sorted_by`.
+    pub sort_order: Vec<SortTerm>,
     /// `LOCATION`, or the `location` property of Athena's CTAS.
     pub location: Option<String>,
     /// The table's comment.
@@ -211,6 +228,62 @@ pub struct PartitionTerm {
     pub transform: Transform,
 }
 
+/// A term of a sort order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SortTerm {
+    /// What is sorted by: a column, or a transform of one.
+    pub term: PartitionTerm,
+    /// Whether the greatest comes first.
+    pub descending: bool,
+    /// Whether NULLs come first. Where the statement does not say: yes when ascending, as in Spark and Trino.
+    pub nulls_first: bool,
+}
+
+/// `ALTER TABLE`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlterTable {
+    /// The table.
+    pub name: Name,
+    /// Whether an absent table is no error.
+    pub if_exists: bool,
+    /// What is done to it.
+    pub action: AlterAction,
+}
+
+/// What `ALTER TABLE` does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AlterAction {
+    /// `ADD PARTITION FIELD term [AS name]`.
+    AddPartitionField {
+        /// The field.
+        term: PartitionTerm,
+        /// Its name.
+        name: Option<String>,
+    },
+    /// `DROP PARTITION FIELD name | term`. A name alone stands in the term as a column.
+    DropPartitionField(PartitionTerm),
+    /// `REPLACE PARTITION FIELD name | term WITH term [AS name]`.
+    ReplacePartitionField {
+        /// The field that goes; a name alone stands as a column.
+        old: PartitionTerm,
+        /// The field that comes, at its place.
+        new: PartitionTerm,
+        /// Its name.
+        name: Option<String>,
+    },
+    /// `WRITE …`.
+    Write {
+        /// The sort order: empty for none.
+        order: Vec<SortTerm>,
+        /// How rows come to writers; absent: as before.
+        distribution: Option<DistributionMode>,
+    },
+    /// `SET TBLPROPERTIES (…)`: in the order written, keys as written.
+    SetProperties(Vec<(String, String)>),
+    /// `UNSET TBLPROPERTIES [IF EXISTS] (…)`: keys as written.
+    UnsetProperties(Vec<String>),
+}
+
 /// `INSERT INTO`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Insert {
@@ -222,6 +295,98 @@ pub struct Insert {
     pub by_name: bool,
     /// The rows.
     pub source: Box<Query>,
+}
+
+/// `DELETE FROM`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delete {
+    /// The target.
+    pub table: Name,
+    /// Its alias.
+    pub alias: Option<NamePart>,
+    /// `WHERE`.
+    pub condition: Option<Expr>,
+}
+
+/// `UPDATE`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// The target.
+    pub table: Name,
+    /// Its alias.
+    pub alias: Option<NamePart>,
+    /// `SET`.
+    pub assignments: Vec<Assignment>,
+    /// `FROM`: what the target is joined with.
+    pub from: Vec<TableWithJoins>,
+    /// `WHERE`.
+    pub condition: Option<Expr>,
+}
+
+/// `column = value` of an UPDATE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// The column as written: perhaps the table before it, perhaps fields behind it.
+    pub target: Name,
+    /// The value; `None` for `DEFAULT`.
+    pub value: Option<Expr>,
+}
+
+/// `MERGE INTO`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merge {
+    /// The target.
+    pub table: Name,
+    /// Its alias.
+    pub alias: Option<NamePart>,
+    /// `USING`.
+    pub source: TableFactor,
+    /// `ON`.
+    pub on: Expr,
+    /// The clauses, in order: the first that holds for a row is done.
+    pub clauses: Vec<MergeClause>,
+}
+
+/// A `WHEN` of a MERGE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MergeClause {
+    /// Which rows it is about.
+    pub kind: MatchKind,
+    /// `AND`.
+    pub condition: Option<Expr>,
+    /// What is done.
+    pub action: MergeAction,
+}
+
+/// Which rows a clause of a MERGE is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatchKind {
+    /// Pairs of rows.
+    Matched,
+    /// Rows of the source without a row of the target.
+    NotMatched,
+    /// Rows of the target without a row of the source.
+    NotMatchedBySource,
+}
+
+/// What a clause of a MERGE does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MergeAction {
+    /// `DELETE`.
+    Delete,
+    /// `UPDATE SET column = value, …`.
+    Update(Vec<Assignment>),
+    /// `UPDATE SET *`: every column from the source's of the same name.
+    UpdateAll,
+    /// `INSERT [(columns)] VALUES (values)`; a value is `None` for `DEFAULT`.
+    Insert {
+        /// The columns; empty for all.
+        columns: Vec<NamePart>,
+        /// The values.
+        values: Vec<Option<Expr>>,
+    },
+    /// `INSERT *`: every column from the source's of the same name.
+    InsertAll,
 }
 
 /// A table or table function that a query reads.

@@ -1,12 +1,17 @@
 //! Text to statements: heads are read here, queries and expressions inside by sqlparser.
 
+mod alter;
 mod call;
 mod create;
+mod delete;
+mod merge;
 mod optimize;
 mod query;
+mod row_level;
 mod show;
 #[cfg(test)]
 mod tests;
+mod update;
 mod vacuum;
 
 use datafusion::sql::sqlparser::ast::Query;
@@ -92,10 +97,6 @@ pub fn parse_columns(text: &str) -> Result<Vec<(String, Type)>> {
 /// Statements that are known and not done yet, by their first words.
 const NOT_YET: &[&[&str]] = &[
     &["INSERT", "OVERWRITE"],
-    &["UPDATE"],
-    &["DELETE"],
-    &["MERGE"],
-    &["ALTER", "TABLE"],
     &["ALTER", "DATABASE"],
     &["ALTER"],
     &["CREATE", "VIEW"],
@@ -178,6 +179,18 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if cursor.take(&["INSERT", "INTO"]) {
         return insert(cursor);
     }
+    if cursor.take(&["DELETE", "FROM"]) {
+        return Ok(Statement::Delete(Box::new(delete::delete(cursor)?)));
+    }
+    if cursor.take(&["UPDATE"]) {
+        return Ok(Statement::Update(Box::new(update::update(cursor)?)));
+    }
+    if cursor.take(&["MERGE", "INTO"]) {
+        return Ok(Statement::Merge(Box::new(merge::merge(cursor)?)));
+    }
+    if cursor.take(&["ALTER", "TABLE"]) {
+        return alter::alter_table(cursor);
+    }
     if cursor.take(&["CALL"]) {
         return call::call(cursor);
     }
@@ -222,7 +235,8 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
     let missing = match cursor.word_at(0).map(str::to_ascii_uppercase).as_deref() {
         Some("CREATE") => Some("TABLE or DATABASE"),
         Some("DROP") => Some("TABLE or DATABASE"),
-        Some("INSERT") => Some("INTO"),
+        Some("INSERT" | "MERGE") => Some("INTO"),
+        Some("DELETE") => Some("FROM"),
         _ => None,
     };
     if let Some(missing) = missing {
@@ -230,7 +244,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
         return Err(cursor.expected(missing));
     }
     Err(cursor.expected(
-        "a statement such as SELECT, INSERT INTO, CREATE TABLE, DROP TABLE, SHOW TABLES or DESCRIBE",
+        "a statement such as SELECT, INSERT INTO, DELETE FROM, UPDATE, MERGE INTO, CREATE TABLE, DROP TABLE, SHOW TABLES or DESCRIBE",
     ))
 }
 
@@ -296,6 +310,18 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
         Err(Error::unsupported(format!("{}: EXPLAIN {what} is not supported yet", cursor.place())))
     };
     let analyze = cursor.take(&["ANALYZE"]);
+    let dry_run = matches!(cursor.peek(), Some(Token::LParen))
+        && cursor.is_keyword_at(1, "DRY")
+        && cursor.is_keyword_at(2, "RUN")
+        && matches!(cursor.peek_at(3), Some(Token::RParen));
+    if dry_run && analyze {
+        return Err(
+            cursor.invalid("EXPLAIN ANALYZE runs the statement and DRY RUN does not: write one of them")
+        );
+    }
+    if dry_run {
+        (0..4).for_each(|_| cursor.advance());
+    }
     for option in ["VERBOSE", "EXTENDED", "FORMATTED", "COST", "CODEGEN", "LOGICAL", "DISTRIBUTED"] {
         if cursor.is_keyword(option) {
             return refused(cursor, option);
@@ -308,15 +334,29 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
     }
     let here = cursor.clone();
     if cursor.is_keyword("EXPLAIN") {
-        return Err(cursor.expected("a query, INSERT INTO or CREATE TABLE … AS"));
+        return Err(cursor.expected("a query, INSERT INTO, CREATE TABLE … AS, DELETE, UPDATE or MERGE"));
     }
     let statement = statement(cursor)?;
     match &statement {
-        Statement::Query(_) | Statement::Insert(_) => {}
+        Statement::Query(_) if dry_run => {
+            return Err(here.invalid(
+                "a query writes nothing: DRY RUN is for INSERT, CREATE TABLE … AS, DELETE, UPDATE and MERGE",
+            ));
+        }
+        Statement::Query(_)
+        | Statement::Insert(_)
+        | Statement::Delete(_)
+        | Statement::Update(_)
+        | Statement::Merge(_) => {}
         Statement::CreateTable(create) if create.query.is_some() => {}
-        _ => return refused(&here, "of a statement that is no query, INSERT or CREATE TABLE … AS"),
+        _ => {
+            return refused(
+                &here,
+                "of a statement that is no query, INSERT, CREATE TABLE … AS, DELETE, UPDATE or MERGE",
+            );
+        }
     }
-    Ok(Statement::Explain { analyze, statement: Box::new(statement) })
+    Ok(Statement::Explain { analyze, dry_run, statement: Box::new(statement) })
 }
 
 fn insert(cursor: &mut Cursor<'_>) -> Result<Statement> {

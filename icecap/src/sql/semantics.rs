@@ -4,6 +4,7 @@
 //! converted yet.
 
 mod arithmetic;
+mod average;
 mod cast;
 mod doubles;
 mod sum;
@@ -23,7 +24,8 @@ pub use cast::{CAST_FUNCTION, OwnCast};
 pub fn register(state: SessionStateBuilder) -> SessionStateBuilder {
     let mut state = state;
     state.scalar_functions().get_or_insert_default().extend(arithmetic::functions());
-    state.aggregate_functions().get_or_insert_default().push(sum::CheckedSum::function());
+    let aggregates = state.aggregate_functions().get_or_insert_default();
+    aggregates.extend([sum::CheckedSum::function(), average::RoundedAverage::function()]);
     state
 }
 

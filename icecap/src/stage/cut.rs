@@ -92,7 +92,8 @@ pub enum TaskCount {
 }
 
 impl TaskCount {
-    fn limit(self) -> usize {
+    /// No stage gets more.
+    pub(crate) fn limit(self) -> usize {
         let (Self::AtMost(count) | Self::Exactly(count)) = self;
         count.max(1)
     }

@@ -26,8 +26,9 @@ pub(super) fn work(leaf: &Arc<dyn ExecutionPlan>) -> Option<Work> {
         let bytes = scan.input().files.iter().map(|file| file.file_size_bytes).sum();
         return Some(Work { pieces: scan.input().slices.len(), bytes });
     }
-    let files = &leaf.downcast_ref::<SourceScanExec>()?.input().files;
-    Some(Work { pieces: files.len(), bytes: files.iter().map(|file| file.size_bytes).sum() })
+    let scan = leaf.downcast_ref::<SourceScanExec>()?;
+    let bytes = scan.input().files.iter().map(|file| file.size_bytes).sum();
+    Some(Work { pieces: scan.pieces(), bytes })
 }
 
 /// The plan of task `task` of `tasks`. Every row of a scan is in exactly one task.

@@ -1,5 +1,6 @@
 //! [`StageRunner`]: the order of stages, the slots, the winners.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use icecap_table::clock::IdSource;
+use icecap_table::deletes::PositionSet;
 use icecap_table::id::WriteId;
 use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
@@ -23,6 +25,7 @@ use crate::engine::Cancel;
 use crate::exchange::ExchangeObject;
 use crate::plan::task::{BUILD_ID, encode_plan};
 use crate::plan::{IcecapCodec, TaskOutput, TaskReport, WriteTask};
+use crate::write::{ActedRows, unite};
 
 /// Runs the stages of writes on one executor.
 #[derive(Debug, Clone)]
@@ -56,6 +59,10 @@ pub struct Job {
 pub struct Outcome {
     /// The files of the winners.
     pub staged_files: Vec<StagedFile>,
+    /// The rows that the winners found to be deleted or changed, by data file.
+    pub positions: BTreeMap<String, PositionSet>,
+    /// How many rows the winners insert, change and delete.
+    pub acted: ActedRows,
     /// Whether attempts that did not win may have left files, whose names begin with the write's id.
     pub left_files: bool,
 }
@@ -106,8 +113,15 @@ impl StageRunner {
             }
         }))
         .await;
-        let staged_files = reports.into_iter().flatten().flat_map(|report| report.staged_files).collect();
-        Ok(Outcome { staged_files, left_files: log.left_files })
+        let mut outcome = Outcome { left_files: log.left_files, ..Outcome::default() };
+        for report in reports.into_iter().flatten() {
+            outcome.staged_files.extend(report.staged_files);
+            outcome.acted.add(report.acted);
+            for file in report.positions {
+                unite(&mut outcome.positions, &file.data_file, &file.positions()?)?;
+            }
+        }
+        Ok(outcome)
     }
 }
 

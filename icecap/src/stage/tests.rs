@@ -3,4 +3,3 @@
 mod fault;
 mod harness;
 mod proof;
-mod random;

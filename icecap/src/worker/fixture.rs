@@ -44,6 +44,7 @@ impl Fixture {
             attempt: 0,
             nonce: "n".into(),
             memory_bytes: None,
+            lineage: false,
         };
         let settings = WorkerSettings { threads: 1, ..WorkerSettings::default() };
         let state = Worker::new(Storage::local(), settings).unwrap().planner_state();

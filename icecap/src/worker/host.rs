@@ -13,6 +13,7 @@ use icecap_table::{Error, Result};
 
 use super::failure::secrets_of_environment;
 use super::payload::Payload;
+use super::policy::TaskPolicy;
 use super::reply::{TaskReply, WorkerUsage};
 use super::request::TaskRequest;
 use super::run::{Worker, WorkerSettings, lost};
@@ -45,6 +46,7 @@ struct Parts {
 struct Limits {
     memory_bytes: Option<u64>,
     temp_dir: Option<String>,
+    policy: Option<TaskPolicy>,
 }
 
 impl WorkerHost {
@@ -120,6 +122,7 @@ impl WorkerHost {
         let limits = Limits {
             memory_bytes: request.memory_bytes.or(self.0.settings.memory_bytes),
             temp_dir: request.temp_dir.clone(),
+            policy: request.policy.clone(),
         };
         let mut kept = self.0.worker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, worker)) = kept.as_ref()
@@ -131,6 +134,7 @@ impl WorkerHost {
             threads: self.0.settings.threads,
             memory_bytes: limits.memory_bytes,
             temp_dir: limits.temp_dir.clone().map(PathBuf::from),
+            policy: limits.policy.clone(),
             ..WorkerSettings::default()
         };
         let worker = Arc::new(Worker::new(self.0.storage.clone(), settings)?);

@@ -6,6 +6,7 @@ use icecap_table::Result;
 use prost::Message;
 
 use super::payload::{Payload, PayloadMessage};
+use super::policy::{PolicyMessage, TaskPolicy};
 use crate::plan::task::{unversioned, versioned};
 
 /// The version byte of a request.
@@ -26,6 +27,8 @@ pub struct TaskRequest {
     pub inline_bytes: u64,
     /// A folder's location: larger reports are stored in it. `None`: they come in the reply all the same.
     pub reply_folder: Option<String>,
+    /// Where its plan may read and write; `None`: wherever the worker can.
+    pub policy: Option<TaskPolicy>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -42,6 +45,8 @@ struct RequestMessage {
     inline_bytes: u64,
     #[prost(string, optional, tag = "6")]
     reply_folder: Option<String>,
+    #[prost(message, optional, tag = "7")]
+    policy: Option<PolicyMessage>,
 }
 
 impl TaskRequest {
@@ -54,6 +59,7 @@ impl TaskRequest {
             limit: None,
             inline_bytes: u64::MAX,
             reply_folder: None,
+            policy: None,
         }
     }
 
@@ -66,6 +72,7 @@ impl TaskRequest {
             limit_ms: self.limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             inline_bytes: self.inline_bytes,
             reply_folder: self.reply_folder.clone(),
+            policy: self.policy.as_ref().map(TaskPolicy::message),
         };
         versioned(REQUEST_VERSION, &message)
     }
@@ -83,6 +90,7 @@ impl TaskRequest {
             limit: message.limit_ms.map(Duration::from_millis),
             inline_bytes: message.inline_bytes,
             reply_folder: message.reply_folder,
+            policy: message.policy.map(TaskPolicy::of_message),
         })
     }
 }
@@ -109,6 +117,7 @@ mod tests {
             limit: Some(Duration::from_secs(1)),
             inline_bytes: 1000,
             reply_folder: Some("s3://b/r".into()),
+            policy: None,
         };
         let expected = [
             "01",
@@ -122,6 +131,23 @@ mod tests {
         ];
         assert_eq!(hex(&stored.encode()), expected.concat());
         assert_eq!(TaskRequest::decode(&stored.encode()).unwrap(), stored);
+        let held = TaskRequest {
+            policy: Some(TaskPolicy {
+                warehouse: "s3://b/w".into(),
+                allow_location: vec!["s3://c".into()],
+                allow_read: Some(vec!["s3://d".into()]),
+            }),
+            ..TaskRequest::new(Payload::Inline(vec![1].into()))
+        };
+        let expected = [
+            "010a030a010128ffffffffffffffffff01",
+            "3a1c",
+            "0a0873333a2f2f622f77",
+            "120673333a2f2f63",
+            "1a080a0673333a2f2f64",
+        ];
+        assert_eq!(hex(&held.encode()), expected.concat());
+        assert_eq!(TaskRequest::decode(&held.encode()).unwrap(), held);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use datafusion::arrow::array::{Array, BinaryArray};
+use datafusion::arrow::array::{Array, BinaryArray, StringArray};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{
@@ -22,11 +22,14 @@ use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 use tokio::task::{JoinError, JoinSet};
 
+use super::policy::TaskPolicy;
 use crate::engine::Progress;
-use crate::exchange::{self, BYTES_READ, ExchangeReadExec};
+use crate::exchange::{self, ExchangeReadExec};
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{IcecapCodec, TaskOutput, TaskReport, WriteTask, from_datafusion, session_config};
-use crate::write::IcebergWriteExec;
+use crate::write::{
+    ActedRows, FilePositions, IcebergDeltaExec, IcebergWriteExec, KIND_DATA, KIND_POSITIONS, KIND_ROWS,
+};
 
 /// Consumers that an out-of-memory error names.
 const LARGEST_CONSUMERS: usize = 5;
@@ -44,6 +47,8 @@ pub struct WorkerSettings {
     pub temp_dir: Option<PathBuf>,
     /// Who looks on.
     pub progress: Progress,
+    /// Where tasks may read and write; `None`: wherever this process can.
+    pub policy: Option<TaskPolicy>,
 }
 
 /// Runs tasks in this process. Whatever its transport, a task runs through this and nothing else.
@@ -106,15 +111,23 @@ impl Worker {
         let started = Instant::now();
         let context = self.task_context();
         let plan = task.plan(&context, &IcecapCodec::new(self.storage.clone()))?;
+        if let Some(policy) = &self.settings.policy {
+            policy.check(task, &plan)?;
+        }
         self.settings.progress.watch(&plan);
-        let (staged_files, exchange) = match &task.output {
+        let mut exchange_requests = 0;
+        let (emitted, exchange) = match &task.output {
             TaskOutput::Rows => (run_all(&plan, &context).await?, None),
             TaskOutput::Exchange { location, .. } => {
                 let location = format!("{location}/{}.exchange", task.file_prefix());
-                let object = exchange::write_all(&plan, &context, &self.storage, location).await?;
-                (Vec::new(), Some(object))
+                let (object, requests) =
+                    exchange::write_all(&plan, &context, &self.storage, location).await?;
+                exchange_requests += requests;
+                (Emitted::default(), Some(object))
             }
         };
+        let Emitted { staged_files, positions, acted } = emitted;
+        let sum = |name: &str| sum_of(&plan, &|metrics| metrics.sum_by_name(name).map(|sum| sum.as_usize()));
         Ok(TaskReport {
             stage: task.stage,
             task: task.task,
@@ -123,12 +136,13 @@ impl Worker {
             rows_written: staged_files.iter().map(|file| file.record_count).sum(),
             bytes_written: staged_files.iter().map(|file| file.file_size_bytes).sum(),
             staged_files,
+            positions,
+            acted,
             exchange,
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             peak_memory_bytes: 0,
-            exchange_bytes_read: sum_of(&plan, &|metrics| {
-                metrics.sum_by_name(BYTES_READ).map(|sum| sum.as_usize())
-            }),
+            exchange_bytes_read: sum(exchange::BYTES_READ),
+            exchange_requests: exchange_requests + sum(exchange::REQUESTS),
             spilled_bytes: sum_of(&plan, &MetricsSet::spilled_bytes),
         })
     }
@@ -155,31 +169,76 @@ fn runtime(memory_bytes: Option<u64>, temp_dir: Option<PathBuf>) -> Result<Arc<R
         .map_err(|error| from_datafusion(error).with_kind(icecap_table::ErrorKind::Invalid))
 }
 
-/// Runs every partition of a plan whose rows are `(kind, staged_file)`; the first error stops all. Before it is
+/// What the rows of a writing plan say.
+#[derive(Default)]
+struct Emitted {
+    staged_files: Vec<StagedFile>,
+    positions: Vec<FilePositions>,
+    acted: ActedRows,
+}
+
+impl Emitted {
+    fn append(&mut self, other: Self) {
+        self.staged_files.extend(other.staged_files);
+        self.positions.extend(other.positions);
+        self.acted.add(other.acted);
+    }
+
+    /// Takes rows `(kind, payload)`.
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        let no_writer = || Error::bug("a task's plan does not end in a writer");
+        let kinds =
+            batch.column_by_name("kind").and_then(|kinds| kinds.as_any().downcast_ref::<StringArray>());
+        let payloads = batch
+            .column_by_name("staged_file")
+            .and_then(|payloads| payloads.as_any().downcast_ref::<BinaryArray>());
+        let (kinds, payloads) = kinds.zip(payloads).ok_or_else(no_writer)?;
+        for (kind, payload) in kinds.iter().zip(payloads) {
+            let (kind, payload) = kind.zip(payload).ok_or_else(no_writer)?;
+            match kind {
+                KIND_DATA => self.staged_files.push(StagedFile::decode(payload)?),
+                KIND_POSITIONS => self.positions.push(FilePositions::decode(payload)?),
+                KIND_ROWS => self.acted.add(ActedRows::decode(payload)?),
+                other => return Err(Error::bug(format!("a writer gave a row of kind {other}"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The writer at the root of a plan.
+fn writer(plan: &Arc<dyn ExecutionPlan>) -> Option<&IcebergWriteExec> {
+    match plan.downcast_ref::<IcebergDeltaExec>() {
+        Some(delta) => delta.writer().map(AsRef::as_ref),
+        None => plan.downcast_ref::<IcebergWriteExec>(),
+    }
+}
+
+/// Runs every partition of a plan whose rows are `(kind, payload)`; the first error stops all. Before it is
 /// returned the writers have ended, and removed what they had not reported: afterwards this process may stand still
 /// or end, and whoever looks for left files must find them all.
-async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<StagedFile>> {
-    let mut running: JoinSet<Result<(usize, Vec<StagedFile>)>> = JoinSet::new();
+async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Emitted> {
+    let mut running: JoinSet<Result<(usize, Emitted)>> = JoinSet::new();
     // All begin before one runs: writers that share partitions know each other then.
     let streams = (0..plan.output_partitioning().partition_count())
         .map(|partition| plan.execute(partition, Arc::clone(context)).map_err(from_datafusion))
         .collect::<Result<Vec<_>>>()?;
     for (partition, mut rows) in streams.into_iter().enumerate() {
         running.spawn(async move {
-            let mut files = Vec::new();
+            let mut emitted = Emitted::default();
             while let Some(batch) = rows.next().await {
-                files.extend(staged_files(&batch.map_err(from_datafusion)?)?);
+                emitted.take(&batch.map_err(from_datafusion)?)?;
             }
-            Ok((partition, files))
+            Ok((partition, emitted))
         });
     }
     let mut by_partition = Vec::new();
     while let Some(finished) = running.join_next().await {
         match finished.map_err(lost).flatten() {
-            Ok(files) => by_partition.push(files),
+            Ok(emitted) => by_partition.push(emitted),
             Err(error) => {
                 running.shutdown().await;
-                if let Some(write) = plan.downcast_ref::<IcebergWriteExec>()
+                if let Some(write) = writer(plan)
                     && tokio::time::timeout(END_WITHIN, write.writers_gone()).await.is_err()
                 {
                     tracing::warn!("the writers of a failed task did not end in time");
@@ -189,7 +248,9 @@ async fn run_all(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> R
         }
     }
     by_partition.sort_by_key(|(partition, _)| *partition);
-    Ok(by_partition.into_iter().flat_map(|(_, files)| files).collect())
+    let mut all = Emitted::default();
+    by_partition.into_iter().for_each(|(_, emitted)| all.append(emitted));
+    Ok(all)
 }
 
 pub(crate) fn lost(error: JoinError) -> Error {
@@ -204,17 +265,6 @@ pub(crate) fn lost(error: JoinError) -> Error {
         }
         Err(_) => Error::cancelled("a task was stopped"),
     }
-}
-
-fn staged_files(batch: &RecordBatch) -> Result<Vec<StagedFile>> {
-    let column = batch
-        .column_by_name("staged_file")
-        .and_then(|column| column.as_any().downcast_ref::<BinaryArray>())
-        .ok_or_else(|| Error::bug("a task's plan does not end in a writer"))?;
-    column
-        .iter()
-        .map(|bytes| StagedFile::decode(bytes.ok_or_else(|| Error::bug("a writer staged no file"))?))
-        .collect()
 }
 
 /// The sum of a metric over a plan's nodes.

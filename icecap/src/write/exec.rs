@@ -44,7 +44,8 @@ const CHUNK_ROWS: usize = 1 << 16;
 
 /// Writes its input to data files of a table, and gives one row `(kind, staged_file)` for each file.
 ///
-/// Input partition *i* is read by writer *i*; no order is asked for. Unless the table's
+/// Input partition *i* is read by writer *i*. Rows in a sort order stay in it, file by file; of a partitioned table
+/// they then come partition by partition. Otherwise no order is asked for: unless the table's
 /// `write.distribution-mode` is `none`, the writers of a partitioned table share its partitions, so that each has
 /// one file and not one of every writer; who writes it is seen when its rows come, so that a partition that has
 /// most of the rows keeps all cores busy too. The rows of a writer come when all its files are durable. When a
@@ -156,8 +157,15 @@ impl DisplayAs for IcebergWriteExec {
         if !fields.is_empty() {
             let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
             write!(f, ", partition=[{}]", names.join(", "))?;
-            let mode = if self.layout.shares_partitions() { "shared" } else { "none" };
+            let mode = match (self.layout.shares_partitions(), self.layout.is_sorted()) {
+                (true, _) => "shared",
+                (false, true) => "sorted",
+                (false, false) => "none",
+            };
             write!(f, ", distribution={mode}")?;
+        }
+        if let Some(order) = target.sort_order_id.filter(|_| target.is_sorted()) {
+            write!(f, ", sort_order={order}")?;
         }
         Ok(())
     }

@@ -132,7 +132,7 @@ impl OpenFile {
     fn begin_row_group(&self) -> Result<Vec<ColumnEncoder>> {
         let writers = self.factory.create_column_writers(self.nans.len()).map_err(broken)?;
         let mut writers = writers.into_iter();
-        let fields = self.layout.target.schema.as_struct().fields();
+        let fields = self.layout.schema.as_struct().fields();
         let types = self.layout.arrow_schema.fields();
         Ok(fields
             .iter()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use icecap_table::iceberg::spec::Transform;
+use icecap_table::iceberg::spec::{SchemaRef as IcebergSchemaRef, Transform};
 use icecap_table::properties::{BloomFilter, Codec, DistributionMode, MetricsMode, WriteSettings};
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
@@ -16,7 +16,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
 use super::column::leaf_count;
 use super::parquet_schema::{Leaf, leaves, parquet_schema};
 use super::presence::Count;
-use super::target::WriteTarget;
+use super::target::{WriteTarget, is_lineage_field};
 use crate::arrow_schema::arrow_schema;
 
 /// The footer key under which Iceberg Java keeps the table's schema as JSON.
@@ -32,6 +32,8 @@ const ENCODE_BATCH_ROWS: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct FileLayout {
     pub(crate) target: WriteTarget,
+    /// The schema of the files.
+    pub(crate) schema: IcebergSchemaRef,
     pub(crate) settings: WriteSettings,
     pub(crate) storage: Storage,
     pub(crate) parquet_schema: TypePtr,
@@ -49,18 +51,23 @@ impl FileLayout {
     /// For properties, types or a schema that cannot be written.
     pub(crate) fn new(target: WriteTarget, storage: Storage) -> Result<Self> {
         let settings = target.settings()?;
-        let parquet_schema = parquet_schema(&target.schema)?;
+        let schema = target.file_schema()?;
+        let parquet_schema = parquet_schema(&schema)?;
         let descriptor = SchemaDescriptor::new(Arc::clone(&parquet_schema));
-        let leaves = leaves(&target.schema, &descriptor)?
+        let leaves = leaves(&schema, &descriptor)?
             .into_iter()
             .enumerate()
             .map(|(position, leaf)| {
-                let mode = settings.metrics.mode_of(&leaf.name, position);
+                let mode = match is_lineage_field(leaf.id) {
+                    true => MetricsMode::None,
+                    false => settings.metrics.mode_of(&leaf.name, position),
+                };
                 (leaf, mode)
             })
             .collect();
         Ok(Self {
-            arrow_schema: arrow_schema(&target.schema)?,
+            arrow_schema: arrow_schema(&schema)?,
+            schema,
             paths: descriptor.columns().iter().map(|column| column.path().clone()).collect(),
             target,
             settings,
@@ -76,10 +83,18 @@ impl FileLayout {
         self.target.partition_spec.fields().iter().any(|field| field.transform != Transform::Void)
     }
 
+    /// Whether rows come in the table's sort order, partition by partition.
+    pub(crate) fn is_sorted(&self) -> bool {
+        self.target.is_sorted()
+    }
+
     /// Whether the writers of a task share the table's partitions.
     pub(crate) fn shares_partitions(&self) -> bool {
-        // Without a sort order a range is as good as any other way to bring a partition's rows together.
-        self.is_partitioned() && self.settings.distribution != Some(DistributionMode::None)
+        // Without a sort order a range is as good as any other way to bring a partition's rows together. With one,
+        // rows of two writers in one file would not be in order.
+        self.is_partitioned()
+            && !self.is_sorted()
+            && self.settings.distribution != Some(DistributionMode::None)
     }
 
     /// The top-level columns that are a leaf themselves: (column, position among the leaves).

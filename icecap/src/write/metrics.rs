@@ -12,6 +12,7 @@ use super::bounds::Extremes;
 use super::layout::FileLayout;
 use super::nan::NanCounts;
 use super::parquet_schema::Leaf;
+use super::target::is_lineage_field;
 
 /// Describes a file by its footer. `nans` has one entry for each row group.
 ///
@@ -31,6 +32,10 @@ pub(crate) fn describe(
     staged.record_count = unsigned(metadata.file_metadata().num_rows())?;
     staged.split_offsets = metadata.row_groups().iter().map(split_offset).collect::<Result<_>>()?;
     for (position, (leaf, mode)) in layout.leaves.iter().enumerate() {
+        // Manifests describe the table's columns.
+        if is_lineage_field(leaf.id) {
+            continue;
+        }
         let chunks = metadata.row_groups().iter().map(|group| group.column(position));
         describe_column(&mut staged, leaf, *mode, chunks, nans)?;
     }

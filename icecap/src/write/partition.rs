@@ -135,7 +135,7 @@ impl PartitionedRows {
 }
 
 /// The way from the top level to a field that is not below a list or map, and its type.
-fn source_path(fields: &StructType, id: i32) -> Option<(Vec<usize>, &Type)> {
+pub(crate) fn source_path(fields: &StructType, id: i32) -> Option<(Vec<usize>, &Type)> {
     for (at, field) in fields.fields().iter().enumerate() {
         if field.id == id {
             return Some((vec![at], &field.field_type));
@@ -152,7 +152,7 @@ fn source_path(fields: &StructType, id: i32) -> Option<(Vec<usize>, &Type)> {
 }
 
 /// The source column; a field of a NULL struct is NULL.
-fn source_column(columns: &[ArrayRef], path: &[usize]) -> Result<ArrayRef> {
+pub(super) fn source_column(columns: &[ArrayRef], path: &[usize]) -> Result<ArrayRef> {
     let missing = || Error::bug("a partition field's source column is missing");
     let (first, below) = path.split_first().ok_or_else(missing)?;
     let mut array = Arc::clone(columns.get(*first).ok_or_else(missing)?);

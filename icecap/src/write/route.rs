@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::{
@@ -16,6 +16,7 @@ use icecap_table::iceberg::spec::Transform;
 use icecap_table::properties::DistributionMode;
 use icecap_table::{Error, Result};
 
+use super::partition::{source_column, source_path};
 use super::target::WriteTarget;
 use super::transform::apply;
 use crate::plan::{from_datafusion, to_datafusion};
@@ -49,43 +50,64 @@ pub(crate) fn by_partition(
     Ok(Some(Arc::new(routed.map_err(from_datafusion)?)))
 }
 
-/// The partition of a row as expressions; `None` without one, or where it is of a field inside another.
-fn keys(rows: &Arc<dyn ExecutionPlan>, target: &WriteTarget) -> Result<Option<Vec<Arc<dyn PhysicalExpr>>>> {
+/// The partition of a row as expressions; `None` without one.
+pub(super) fn keys(
+    rows: &Arc<dyn ExecutionPlan>,
+    target: &WriteTarget,
+) -> Result<Option<Vec<Arc<dyn PhysicalExpr>>>> {
     let schema = rows.schema();
     let mut keys = Vec::new();
     for field in target.partition_spec.fields() {
         if field.transform == Transform::Void {
             continue;
         }
-        let columns = target.schema.as_struct().fields();
-        let Some(at) = columns.iter().position(|column| column.id == field.source_id) else {
-            return Ok(None);
-        };
-        let Some(column) = schema.fields().get(at) else { return Ok(None) };
-        let source: Arc<dyn PhysicalExpr> = Arc::new(Column::new(column.name(), at));
-        let function = Arc::new(ScalarUDF::from(PartitionOf::new(field.transform)));
-        let options = Arc::new(ConfigOptions::default());
-        let key = ScalarFunctionExpr::try_new(function, vec![source], &schema, options);
-        keys.push(Arc::new(key.map_err(from_datafusion)?) as Arc<dyn PhysicalExpr>);
+        match transformed(&schema, target, field.source_id, field.transform)? {
+            Some(key) => keys.push(key),
+            None => return Ok(None),
+        }
     }
     Ok((!keys.is_empty()).then_some(keys))
 }
 
-/// A partition transform as a function of a plan.
+/// A transform of a column of the rows as an expression; `None` where there is no such column, or it is inside a
+/// list or map.
+pub(super) fn transformed(
+    rows: &Schema,
+    target: &WriteTarget,
+    source_id: i32,
+    transform: Transform,
+) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    let Some((path, _)) = source_path(target.schema.as_struct(), source_id) else { return Ok(None) };
+    let Some((at, below)) = path.split_first() else { return Ok(None) };
+    let Some(column) = rows.fields().get(*at) else { return Ok(None) };
+    let source: Arc<dyn PhysicalExpr> = Arc::new(Column::new(column.name(), *at));
+    if transform == Transform::Identity && below.is_empty() {
+        return Ok(Some(source));
+    }
+    let function = Arc::new(ScalarUDF::from(PartitionOf::new(transform, below.to_vec())));
+    let options = Arc::new(ConfigOptions::default());
+    let key = ScalarFunctionExpr::try_new(function, vec![source], rows, options).map_err(from_datafusion)?;
+    Ok(Some(Arc::new(key)))
+}
+
+/// A transform of a column, or of a field inside it, as a function of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PartitionOf {
     transform: Transform,
+    /// Positions from the column down to the field.
+    below: Vec<usize>,
     signature: Signature,
 }
 
 impl PartitionOf {
-    fn new(transform: Transform) -> Self {
-        Self { transform, signature: Signature::any(1, Volatility::Immutable) }
+    fn new(transform: Transform, below: Vec<usize>) -> Self {
+        Self { transform, below, signature: Signature::any(1, Volatility::Immutable) }
     }
 
-    /// The transform as bytes: its text in the specification.
+    /// The function as bytes: the transform's text in the specification, then a position for each step down.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        self.transform.to_string().into_bytes()
+        let steps = self.below.iter().map(|at| format!(" {at}"));
+        std::iter::once(self.transform.to_string()).chain(steps).collect::<String>().into_bytes()
     }
 
     /// The function that [`to_bytes`](Self::to_bytes) wrote.
@@ -93,14 +115,21 @@ impl PartitionOf {
     /// # Errors
     /// `Corrupt` for other bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let transform = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
-        transform
-            .map(Self::new)
-            .ok_or_else(|| Error::corrupt(format!("the bytes of {PARTITION_FUNCTION} are broken")))
+        let parsed = std::str::from_utf8(bytes).ok().and_then(|text| {
+            let mut words = text.split(' ');
+            let transform = words.next()?.parse().ok()?;
+            Some(Self::new(transform, words.map(|word| word.parse().ok()).collect::<Option<_>>()?))
+        });
+        parsed.ok_or_else(|| Error::corrupt(format!("the bytes of {PARTITION_FUNCTION} are broken")))
+    }
+
+    fn path(&self) -> Vec<usize> {
+        std::iter::once(0).chain(self.below.iter().copied()).collect()
     }
 
     fn of(&self, array: &datafusion::arrow::array::ArrayRef) -> DfResult<datafusion::arrow::array::ArrayRef> {
-        apply(self.transform, array).map_err(to_datafusion)
+        let inner = source_column(std::slice::from_ref(array), &self.path()).map_err(to_datafusion)?;
+        apply(self.transform, &inner).map_err(to_datafusion)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each writer sorts out its own rows and hands those of a partition in; whoever brings a partition's waiting
 //! rows to the amount that is worth encoding takes them, with the partition's file, and encodes them. So every
 //! core is busy whatever the rows are, and a partition has one file: another one is begun only when its rows come
-//! faster than one writer encodes them.
+//! faster than one writer encodes them. Where memory is short, row groups end before files do.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -221,6 +221,16 @@ impl Slots {
             let groups = state.take_all_waiting();
             return Some(Relief::Spill(groups, waiting));
         }
+        // Encoders hold far more than what they have encoded: without them a file can stay open, with a row group more,
+        // and its partition has one file and not two.
+        let encoders = |slot: &Slot| slot.files.last().map_or(0, |file| file.memory_bytes().0);
+        let largest = state.slots.iter().max_by_key(|(_, slot)| encoders(slot));
+        if let Some((key, slot)) = largest
+            && encoders(slot) >= self.layout.leaves.len() * ENCODER_BYTES
+        {
+            let key = key.clone();
+            return state.lend(key).map(Relief::EndRowGroup);
+        }
         let largest =
             state.slots.iter().filter(|(_, slot)| !(slot.waiting.is_empty() && slot.files.is_empty()));
         let largest = largest.max_by_key(|(_, slot)| slot.memory_bytes()).map(|(key, _)| key.clone());
@@ -268,6 +278,12 @@ impl Slots {
         let found = state.slots.iter().find(|(key, slot)| has_some(slot) && is_wanted(key));
         let key = found.map(|(key, _)| key.clone())?;
         state.lend(key)
+    }
+
+    /// What there is of one partition.
+    pub(crate) fn take_all_of(&self, key: &[u8]) -> Option<Work> {
+        let mut state = self.state();
+        state.slots.contains_key(key).then(|| state.lend(key.to_vec())).flatten()
     }
 
     /// The Parquet properties of all files, which the first rows decide on.

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use icecap_table::iceberg::spec::{FormatVersion, PartitionSpec, PartitionSpecRef, Schema, SchemaRef};
+use icecap_table::iceberg::spec::{
+    FormatVersion, NestedField, NestedFieldRef, PartitionSpec, PartitionSpecRef, PrimitiveType, Schema,
+    SchemaRef, Type,
+};
 use icecap_table::id::WriteId;
 use icecap_table::properties::WriteSettings;
 use icecap_table::{Error, Result};
@@ -11,6 +14,15 @@ use prost::Message;
 
 /// The version byte that [`WriteTarget::encode`] writes.
 pub const WRITE_TARGET_VERSION: u8 = 1;
+
+/// The columns of a row's lineage, by their reserved field ids (spec, "Reserved field ids").
+const LINEAGE_FIELDS: [(i32, &str); 2] =
+    [(2_147_483_540, "_row_id"), (2_147_483_539, "_last_updated_sequence_number")];
+
+/// Whether a field id is that of a column of lineage.
+pub(crate) fn is_lineage_field(id: i32) -> bool {
+    LINEAGE_FIELDS.iter().any(|(known, _)| *known == id)
+}
 
 /// The table that a task writes to, and the task's identity.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +51,9 @@ pub struct WriteTarget {
     pub nonce: String,
     /// Bytes that the task's writers may hold in memory together; absent: as the memory pool allows.
     pub memory_bytes: Option<u64>,
+    /// Whether the rows end in two columns more than the schema's: the row's id and the sequence number of its last
+    /// update, NULL where the file is to give them (V3).
+    pub lineage: bool,
 }
 
 impl WriteTarget {
@@ -48,12 +63,40 @@ impl WriteTarget {
         format!("{write_id}-{stage}-{task}-{attempt}-{nonce}-")
     }
 
+    /// The schema of the files: the table's, and the columns of the rows' lineage where they are there.
+    ///
+    /// # Errors
+    /// `Unsupported` for a table with columns of their names.
+    pub(crate) fn file_schema(&self) -> Result<SchemaRef> {
+        if !self.lineage {
+            return Ok(Arc::clone(&self.schema));
+        }
+        let mut fields: Vec<NestedFieldRef> = self.schema.as_struct().fields().to_vec();
+        for (id, name) in LINEAGE_FIELDS {
+            let ty = Type::Primitive(PrimitiveType::Long);
+            fields.push(Arc::new(NestedField::optional(id, name, ty)));
+        }
+        let built = Schema::builder().with_schema_id(self.schema.schema_id()).with_fields(fields).build();
+        built.map(Arc::new).map_err(|error| {
+            Error::unsupported(
+                "a table with a column of the name _row_id or _last_updated_sequence_number keeps no row ids: rename the column",
+            )
+            .with_source(error)
+        })
+    }
+
     /// The typed write properties.
     ///
     /// # Errors
     /// As [`WriteSettings::from_properties`].
     pub fn settings(&self) -> Result<WriteSettings> {
         WriteSettings::from_properties(&self.properties)
+    }
+
+    /// Whether the rows come in a sort order, partition by partition.
+    pub fn is_sorted(&self) -> bool {
+        // 0 is the order of tables without one.
+        self.sort_order_id.is_some_and(|id| id != 0)
     }
 
     /// The versioned bytes.
@@ -75,6 +118,7 @@ impl WriteTarget {
             attempt: self.attempt,
             nonce: self.nonce.clone(),
             memory_bytes: self.memory_bytes,
+            lineage: self.lineage,
         };
         let mut bytes = vec![WRITE_TARGET_VERSION];
         bytes.extend(message.encode_to_vec());
@@ -132,6 +176,7 @@ impl TryFrom<wire::WriteTarget> for WriteTarget {
             attempt: message.attempt,
             nonce: message.nonce,
             memory_bytes: message.memory_bytes,
+            lineage: message.lineage,
         })
     }
 }
@@ -174,12 +219,14 @@ mod wire {
         pub(super) nonce: String,
         #[prost(uint64, optional, tag = "12")]
         pub(super) memory_bytes: Option<u64>,
+        #[prost(bool, tag = "13")]
+        pub(super) lineage: bool,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use icecap_table::iceberg::spec::{NestedField, PrimitiveType, Transform, Type, UnboundPartitionSpec};
+    use icecap_table::iceberg::spec::{Transform, UnboundPartitionSpec};
 
     use super::*;
 
@@ -217,12 +264,15 @@ mod tests {
             attempt: 1,
             nonce: "n0".into(),
             memory_bytes: Some(1 << 28),
+            lineage: false,
         }
     }
 
     #[test]
     fn every_field_survives_the_round_trip() {
         let target = target();
+        assert_eq!(WriteTarget::decode(&target.encode().unwrap()).unwrap(), target);
+        let target = WriteTarget { lineage: true, ..target };
         assert_eq!(WriteTarget::decode(&target.encode().unwrap()).unwrap(), target);
     }
 

@@ -25,6 +25,7 @@ use super::*;
 use crate::arrow_schema::arrow_schema;
 
 mod bounds;
+mod delta;
 mod files;
 mod partitions;
 mod types;
@@ -36,6 +37,8 @@ struct Table {
     spec: Arc<PartitionSpec>,
     properties: HashMap<String, String>,
     memory_bytes: Option<u64>,
+    lineage: bool,
+    sort_order_id: Option<i32>,
 }
 
 fn primitive(id: i32, name: &str, ty: PrimitiveType) -> NestedFieldRef {
@@ -50,6 +53,8 @@ impl Table {
             spec: Arc::new(PartitionSpec::unpartition_spec()),
             properties: HashMap::new(),
             memory_bytes: None,
+            lineage: false,
+            sort_order_id: None,
         }
     }
 
@@ -79,7 +84,7 @@ impl Table {
         WriteTarget {
             schema: Arc::clone(&self.schema),
             partition_spec: Arc::clone(&self.spec),
-            sort_order_id: None,
+            sort_order_id: self.sort_order_id,
             format_version: FormatVersion::V2,
             data_location: self.data_location(),
             properties: self.properties.clone(),
@@ -89,6 +94,7 @@ impl Table {
             attempt: 2,
             nonce: "n3".into(),
             memory_bytes: self.memory_bytes,
+            lineage: self.lineage,
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct PartitionWriter {
     begun: Begun,
     sealed: JoinSet<Result<StagedFile>>,
     staged: Vec<StagedFile>,
+    /// The partition whose rows are coming, where they come partition by partition.
+    coming: Option<Vec<u8>>,
     /// Rows that this writer encoded, its own ones or those of the writers that it shares partitions with.
     encoded: Count,
     presence: Presence,
@@ -68,6 +70,7 @@ impl PartitionWriter {
             begun,
             sealed: JoinSet::new(),
             staged: Vec::new(),
+            coming: None,
             encoded,
             presence,
         })
@@ -84,7 +87,7 @@ impl PartitionWriter {
     /// For rows that the table cannot hold, and when storage fails. The writer is of no use then, but for
     /// [`abandon`](Self::abandon).
     pub(crate) async fn write(&mut self, batches: &[RecordBatch], parallel: usize) -> Result<()> {
-        let fields = self.layout.target.schema.as_struct();
+        let fields = self.layout.schema.as_struct();
         let batches = batches
             .iter()
             .filter(|batch| batch.num_rows() > 0)
@@ -99,12 +102,26 @@ impl PartitionWriter {
     async fn take_in(&mut self, batches: Vec<Columns>, parallel: usize) -> Result<()> {
         if self.is_partitioned() {
             for group in split(&mut self.partitioner, batches, parallel).await? {
+                if self.layout.is_sorted() && self.coming.as_ref() != Some(&group.key) {
+                    self.complete_before(&group.key, parallel).await?;
+                }
                 self.add(group.key, group.tuple, group.columns, parallel).await?;
             }
         } else {
             self.add(Vec::new(), self.partitioner.trivial(), batches, parallel).await?;
         }
         self.shed(parallel).await
+    }
+
+    /// Ends the file of the partition before another one's rows, so that it has no rows that come after rows which
+    /// went to the disk or to another file, and only one is open at a time.
+    async fn complete_before(&mut self, key: &[u8], parallel: usize) -> Result<()> {
+        if let Some(done) = self.coming.replace(key.to_vec())
+            && let Some(work) = self.slots.take_all_of(&done)
+        {
+            self.complete(work, parallel).await?;
+        }
+        Ok(())
     }
 
     /// Adds rows to a partition, and encodes them when there are enough.

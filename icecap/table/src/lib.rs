@@ -26,6 +26,8 @@ pub mod scan;
 pub mod snapshot;
 pub mod staged_file;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod transforms;
 pub mod validate;

@@ -258,6 +258,11 @@ impl Policy {
         self.warehouse.to_uri()
     }
 
+    /// The canonical locations of the prefixes that are allowed beside it.
+    pub fn allowed(&self) -> Vec<String> {
+        self.allowed.iter().map(Location::to_uri).collect()
+    }
+
     /// The one validator of every location and path: of tables, of `write.data.path` and its like, of
     /// registered metadata files, of staged files.
     ///

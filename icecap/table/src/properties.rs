@@ -4,7 +4,9 @@
 //! writers obey.
 
 mod athena;
+mod change;
 mod commit_settings;
+mod row_level;
 mod upkeep_settings;
 mod write_settings;
 
@@ -14,7 +16,9 @@ use std::str::FromStr;
 use iceberg::spec::{FormatVersion, TableProperties};
 
 pub use self::athena::map_athena;
+pub use self::change::{map_change, map_removal};
 pub use self::commit_settings::CommitSettings;
+pub use self::row_level::{DeleteGranularity, RowLevelMode, RowLevelSettings};
 pub use self::upkeep_settings::{RetentionSettings, RewriteSettings};
 pub use self::write_settings::{
     BloomFilter, Codec, DistributionMode, METRICS_TRUNCATE_DEFAULT, MetricsMode, MetricsSettings,
@@ -99,6 +103,7 @@ impl MappedProperties {
                 &["serializable", "snapshot"],
             )?;
         }
+        one_of(&self.properties, "write.delete.granularity", &["file", "partition"])?;
         one_of(&self.properties, "write.metadata.compression-codec", &["none", "gzip", ""])?;
         Ok(self)
     }

@@ -36,7 +36,7 @@ use self::summary::Totals;
 pub use crate::commit::RemovedFile;
 use crate::error::{Error, Result};
 use crate::id::WriteId;
-use crate::location::join;
+use crate::location::{Policy, join};
 use crate::metadata::TableDocument;
 use crate::properties::CommitSettings;
 use crate::staged_file::{FileContent, StagedFile};
@@ -123,6 +123,19 @@ pub async fn produce(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
 /// fit the table; `NotFound` for a branch or schema that is not there; `Conflict` when a file to remove is
 /// not live; `Corrupt` when the base's manifests cannot be read.
 pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<PreparedSnapshot> {
+    prepare_within(storage, None, request).await
+}
+
+/// [`prepare`] for a table that anyone may have written: of the base only those manifest lists and manifests are read
+/// that lie where `policy` lets tables lie. Manifests that lie elsewhere are not merged.
+///
+/// # Errors
+/// As [`prepare`]; `Denied` where what lies elsewhere has to be read.
+pub async fn prepare_within(
+    storage: &Storage,
+    policy: Option<&Policy>,
+    request: SnapshotRequest<'_>,
+) -> Result<PreparedSnapshot> {
     let metadata = request.document.metadata();
     check_request(&request)?;
     let branch = Branch::of(request.document, request.reference)?;
@@ -135,7 +148,7 @@ pub async fn prepare(storage: &Storage, request: SnapshotRequest<'_>) -> Result<
             .with("snapshot", snapshot_id.to_string()));
     }
     let settings = CommitSettings::from_properties(metadata.properties())?;
-    let reader = ManifestReader::new(storage);
+    let reader = ManifestReader::new(storage).within(policy);
     let base = match &branch.parent {
         Some(parent) => reader.list(metadata, parent).await?.to_vec(),
         None => Vec::new(),

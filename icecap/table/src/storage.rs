@@ -245,6 +245,29 @@ impl Storage {
         Ok(locations)
     }
 
+    /// The locations of the objects in the folder `prefix` whose base names begin with `base_name`, in order. A
+    /// remote store, which lists by name, is asked for them alone, whatever else the folder holds.
+    pub async fn list_named(&self, prefix: &str, base_name: &str) -> Result<Vec<String>> {
+        let parsed = Location::parse(prefix)?;
+        let is_named =
+            |location: &str| location.rsplit('/').next().is_some_and(|name| name.starts_with(base_name));
+        if parsed.scheme() == "file" {
+            let mut locations = self.list(prefix).await?;
+            locations.retain(|location| is_named(location));
+            return Ok(locations);
+        }
+        let (store, path) = self.object_store(prefix)?;
+        let failed = |error| store_error("list", prefix, error);
+        let before = Path::parse(format!("{path}/{base_name}")).map_err(|e| {
+            Error::invalid("no object has such a name").with("name", base_name).with_source(e)
+        })?;
+        let listed = store
+            .list_with_offset(Some(&path), &before)
+            .map_ok(|object| format!("{}/{}", parsed.root(), object.location))
+            .try_take_while(|location| std::future::ready(Ok(is_named(location))));
+        listed.try_collect().await.map_err(failed)
+    }
+
     /// All objects below the folder `prefix` as they are found, in no order. None, when there is no such folder.
     ///
     /// # Errors

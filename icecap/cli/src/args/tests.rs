@@ -48,6 +48,8 @@ fn without_flags_everything_has_its_default() {
             memory_bytes: None,
             threads: None,
             tasks: None,
+            slots: None,
+            session: false,
             temp_dir: None,
             timeout: None,
             allow_location: vec![],
@@ -60,7 +62,7 @@ fn without_flags_everything_has_its_default() {
 
 #[test]
 fn every_flag_arrives() {
-    let line = "--warehouse /w --catalog sqlite:/c.db --format json --id t1 --memory 512MB --threads 3 --tasks 8 \
+    let line = "--warehouse /w --catalog sqlite:/c.db --format json --id t1 --memory 512MB --threads 3 --tasks 8 --slots 5 \
                 --temp-dir /tmp/x --timeout 5m --allow-location /a --allow-location /b,c --allow-read /r --writers 4 -vv -e X";
     assert_eq!(
         sql(&line.split_whitespace().collect::<Vec<_>>()),
@@ -73,6 +75,8 @@ fn every_flag_arrives() {
             memory_bytes: Some(512_000_000),
             threads: Some(3),
             tasks: Some(8),
+            slots: Some(5),
+            session: false,
             temp_dir: Some("/tmp/x".into()),
             timeout: Some(Duration::from_secs(300)),
             allow_location: vec!["/a".into(), "/b,c".into()],

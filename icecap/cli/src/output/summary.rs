@@ -128,6 +128,12 @@ impl Summary {
                     add("attempts_seconds", Some(micros(seconds(cost.wall_ms)).into()));
                     add("billed_seconds", cost.billed_ms.map(|ms| micros(seconds(ms)).into()));
                     add("gb_seconds", cost.gb_seconds.map(|gb| micros(gb).into()));
+                    let moved = cost.exchange;
+                    if moved.requests > 0 {
+                        add("exchange_bytes_written", Some(moved.bytes_written.into()));
+                        add("exchange_bytes_read", Some(moved.bytes_read.into()));
+                        add("exchange_requests", Some(moved.requests.into()));
+                    }
                 }
             }
             Self::Done(done) => {
@@ -194,6 +200,8 @@ fn micros(seconds: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use icecap::dispatch::usage::ExchangeUsage;
+
     use super::*;
 
     fn insert() -> Summary {
@@ -242,12 +250,14 @@ mod tests {
             wall_ms: 1250,
             billed_ms: Some(1002),
             gb_seconds: Some(1.957_031_25),
+            exchange: ExchangeUsage { bytes_written: 70, bytes_read: 60, requests: 5 },
         };
         let shown = Summary::Written(Written { cost: Some(cost), ..write }).show(Format::Json);
         assert!(
             shown.ends_with(
                 ",\"seconds\":0.012346,\"attempts\":3,\"failed_attempts\":1,\"cold_starts\":2,\
-                 \"attempts_seconds\":1.25,\"billed_seconds\":1.002,\"gb_seconds\":1.957031}\n"
+                 \"attempts_seconds\":1.25,\"billed_seconds\":1.002,\"gb_seconds\":1.957031,\
+                 \"exchange_bytes_written\":70,\"exchange_bytes_read\":60,\"exchange_requests\":5}\n"
             ),
             "{shown}"
         );

@@ -6,7 +6,7 @@ use super::*;
 
 fn pool(path: &str, args: &[&str]) -> LocalPool {
     let program = ChildProgram { path: path.into(), args: args.iter().map(OsString::from).collect() };
-    let settings = LocalPoolSettings { slots: 1, program, memory_bytes: None, temp_dir: None };
+    let settings = LocalPoolSettings { slots: 1, program, memory_bytes: None, temp_dir: None, policy: None };
     let here = WorkerSettings { threads: 1, ..WorkerSettings::default() };
     LocalPool::new(Storage::local(), here, settings, Meter::default()).unwrap()
 }
@@ -63,7 +63,7 @@ async fn a_cancelled_run_has_ended_its_child() {
 #[test]
 fn a_pool_needs_a_slot() {
     let program = ChildProgram { path: "x".into(), args: Vec::new() };
-    let settings = LocalPoolSettings { slots: 0, program, memory_bytes: None, temp_dir: None };
+    let settings = LocalPoolSettings { slots: 0, program, memory_bytes: None, temp_dir: None, policy: None };
     let here = WorkerSettings { threads: 1, ..WorkerSettings::default() };
     let error = LocalPool::new(Storage::local(), here, settings, Meter::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);

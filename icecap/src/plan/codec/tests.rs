@@ -181,8 +181,16 @@ fn a_source_travels_with_every_option() {
         SourceFormat::Csv(csv),
         SourceFormat::Csv(CsvOptions::default()),
     ] {
-        let input =
-            SourceInput { format, schema: Arc::clone(&schema), folder_columns: 1, files: vec![file.clone()] };
+        let input = SourceInput {
+            format,
+            schema: Arc::clone(&schema),
+            folder_columns: 1,
+            files: vec![file.clone()],
+            slices: vec![
+                FileSlice { file: 0, start: 4, end: Some(8) },
+                FileSlice { file: 0, start: 8, end: None },
+            ],
+        };
         let id: Arc<dyn PhysicalExpr> = Arc::new(Column::new("a", 0));
         let predicate = binary(id, Operator::Gt, lit(5_i64), &schema).unwrap();
         let scan = SourceScanExec::try_new(
@@ -356,6 +364,7 @@ fn context() -> (tempfile::TempDir, SessionContext) {
             offsets: Vec::new(),
             folders: Vec::new(),
         }],
+        slices: Vec::new(),
     };
     let context = SessionContext::new_with_state(state());
     let source = |input: &SourceInput| Arc::new(SourceTable::new(input.clone(), Storage::local()));

@@ -3,6 +3,7 @@ use uuid::Uuid;
 use super::*;
 use crate::exchange::{Block, ExchangeObject, ExchangePiece};
 use crate::plan::TaskReport;
+use crate::write::{ActedRows, FilePositions};
 
 fn task() -> WriteTask {
     WriteTask {
@@ -58,6 +59,8 @@ fn report() -> TaskReport {
         task: 2,
         attempt: 3,
         staged_files: Vec::new(),
+        positions: Vec::new(),
+        acted: ActedRows::default(),
         exchange: Some(ExchangeObject {
             location: "y".to_owned(),
             size_bytes: 400,
@@ -70,6 +73,7 @@ fn report() -> TaskReport {
         elapsed_ms: 7,
         peak_memory_bytes: 8,
         exchange_bytes_read: 9,
+        exchange_requests: 11,
         spilled_bytes: 10,
     }
 }
@@ -85,6 +89,15 @@ fn a_task_and_a_report_survive_the_round_trip() {
     assert_eq!(TaskReport::decode(&report().encode()).unwrap(), report());
     let plain = TaskReport { exchange: None, ..report() };
     assert_eq!(TaskReport::decode(&plain.encode()).unwrap(), plain);
+    let positions = [0, 7, 1 << 33].into_iter().collect();
+    let delta = TaskReport {
+        positions: vec![FilePositions::new("file:///a", &positions)],
+        acted: ActedRows { inserted: 1, updated: 2, deleted: 3 },
+        ..report()
+    };
+    let back = TaskReport::decode(&delta.encode()).unwrap();
+    assert_eq!(back, delta);
+    assert_eq!(back.positions[0].positions().unwrap(), positions);
 }
 
 #[test]

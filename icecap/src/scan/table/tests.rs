@@ -40,6 +40,7 @@ pub(crate) fn target(metadata: &TableMetadata, write_id: WriteId) -> WriteTarget
         attempt: 0,
         nonce: "n".into(),
         memory_bytes: None,
+        lineage: false,
     }
 }
 

@@ -4,13 +4,14 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use icecap_table::iceberg::spec::Transform;
 use icecap_table::{Error, Result};
 
+use super::alter::sort_order;
 use super::query::query;
-use crate::sql::ast::{ColumnDef, CreateTable, NamePart, PartitionTerm, Statement};
+use crate::sql::ast::{ColumnDef, CreateTable, NamePart, PartitionTerm, SortTerm, Statement};
 use crate::sql::cursor::{Cursor, Tokens};
 use crate::sql::types::type_at;
 
 /// A property's value as written.
-enum PropertyValue {
+pub(super) enum PropertyValue {
     Text(String),
     List(Vec<String>),
 }
@@ -23,6 +24,7 @@ pub(super) fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable> {
         if_not_exists,
         columns: Vec::new(),
         partitioning: Vec::new(),
+        sort_order: Vec::new(),
         location: None,
         comment: None,
         properties: Vec::new(),
@@ -227,7 +229,8 @@ fn terms(cursor: &mut Cursor<'_>) -> Result<Vec<PartitionTerm>> {
     Ok(terms)
 }
 
-fn term(cursor: &mut Cursor<'_>) -> Result<PartitionTerm> {
+/// A partition field: a column, or a transform of one.
+pub(super) fn term(cursor: &mut Cursor<'_>) -> Result<PartitionTerm> {
     let here = cursor.clone();
     if !matches!(cursor.peek_at(1), Some(Token::LParen)) {
         return Ok(PartitionTerm { column: source(cursor)?, transform: Transform::Identity });
@@ -280,7 +283,7 @@ fn source(cursor: &mut Cursor<'_>) -> Result<String> {
 }
 
 /// `('key' = 'value', key = 1, list = ARRAY['a', 'b'])`.
-fn properties(cursor: &mut Cursor<'_>) -> Result<Vec<(String, PropertyValue)>> {
+pub(super) fn properties(cursor: &mut Cursor<'_>) -> Result<Vec<(String, PropertyValue)>> {
     cursor.expect_token(&Token::LParen)?;
     let mut properties: Vec<(String, PropertyValue)> = Vec::new();
     loop {
@@ -358,6 +361,20 @@ fn set_properties(
             ("partitioning" | "partitioned_by", PropertyValue::Text(_)) if with => {
                 return Err(here.invalid("partitioning is a list, as in partitioning = ARRAY['month(day)']"));
             }
+            ("sorted_by" | "sort_order", value) => {
+                if !table.sort_order.is_empty() {
+                    return Err(here.invalid("the sort order is given twice"));
+                }
+                let texts = match value {
+                    PropertyValue::List(texts) => texts,
+                    PropertyValue::Text(text) => vec![text],
+                };
+                for text in texts {
+                    table.sort_order.extend(parse_sort_order(&text).map_err(|error| {
+                        here.invalid(&format!("in the sort order '{text}': {}", error.message()))
+                    })?);
+                }
+            }
             (_, PropertyValue::List(_)) => {
                 return Err(here.invalid(&format!("the property {key} takes one value, not a list")));
             }
@@ -389,6 +406,14 @@ fn parse_term(text: &str) -> Result<PartitionTerm> {
     let term = term(&mut cursor)?;
     cursor.expect_end()?;
     Ok(term)
+}
+
+fn parse_sort_order(text: &str) -> Result<Vec<SortTerm>> {
+    let tokens = Tokens::of(text)?;
+    let mut cursor = tokens.cursor();
+    let terms = sort_order(&mut cursor)?;
+    cursor.expect_end()?;
+    Ok(terms)
 }
 
 /// What follows `CREATE DATABASE`.

@@ -91,10 +91,29 @@ fn parsed(cursor: &mut Cursor<'_>, tokens: Vec<TokenWithSpan>) -> Result<Box<Que
             Ok(()) => Err(Error::bug("the parser stopped before the end of a statement")),
         };
     }
-    match query.visit(&mut Checks) {
-        ControlFlow::Continue(()) => Ok(query),
+    check(&mut *query, &start)?;
+    Ok(query)
+}
+
+/// Does for a piece of a statement what [`query`] does for a query: refuses what DataFusion would leave out, and makes
+/// equal what it reads in one spelling only. `start` is where the statement begins.
+///
+/// # Errors
+/// `Unsupported` for what is not done.
+pub(super) fn check(piece: &mut impl VisitMut, start: &str) -> Result<()> {
+    match piece.visit(&mut Checks) {
+        ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(what) => Err(Error::unsupported(format!("{start}: {what} is not supported yet"))),
     }
+}
+
+/// A parser of everything from the cursor on.
+///
+/// # Errors
+/// As [`rewrite`].
+pub(super) fn parser(cursor: &Cursor<'_>) -> Result<Parser<'static>> {
+    let tokens = rewrite(cursor.clone())?;
+    Ok(Parser::new(&IcecapDialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens))
 }
 
 /// `TABLE t` at the head is `SELECT * FROM t`.

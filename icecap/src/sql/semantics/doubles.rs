@@ -11,6 +11,7 @@ use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, InList, InSubque
 use datafusion::logical_expr::{
     Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, Union, cast,
 };
+use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 
 /// Casts each decimal that is compared, computed or chosen together with a float to that float's type.
 pub(super) fn of_expr(expr: Expr, schema: &DFSchema) -> Expr {
@@ -104,24 +105,20 @@ fn in_subquery(of: InSubquery, schema: &DFSchema) -> Expr {
 pub(super) fn of_inputs(node: LogicalPlan) -> Result<LogicalPlan> {
     match node {
         LogicalPlan::Union(Union { inputs, .. }) => {
-            let width = inputs.first().map_or(0, |input| input.schema().fields().len());
-            let floats: Vec<Option<DataType>> = (0..width)
-                .map(|at| {
-                    let types: Vec<DataType> = inputs
-                        .iter()
-                        .filter_map(|input| input.schema().fields().get(at))
-                        .map(|field| field.data_type().clone())
-                        .collect();
-                    float_beside_decimal(&types)
-                })
-                .collect();
-            let inputs = inputs
-                .into_iter()
-                .map(|input| match floats.iter().any(Option::is_some) {
-                    true => columns_as(&input, &floats).map(Arc::new),
-                    false => Ok(input),
-                })
-                .collect::<Result<Vec<_>>>()?;
+            let inputs = columns_of_all(inputs, |inputs| {
+                let types_of = |at: usize| -> Vec<DataType> {
+                    let fields = inputs.iter().filter_map(|input| input.schema().fields().get(at));
+                    fields.map(|field| field.data_type().clone()).collect()
+                };
+                let width = inputs.first().map_or(0, |input| input.schema().fields().len());
+                (0..width).map(|at| float_beside_decimal(&types_of(at))).collect()
+            })?;
+            // DataFusion's own coercion, which comes after this pass and would change the types of columns that
+            // have been assigned to a table's by then. What cannot be one column is told there.
+            let inputs = columns_of_all(inputs, |inputs| match coerce_union_schema(inputs) {
+                Ok(schema) => schema.fields().iter().map(|field| Some(field.data_type().clone())).collect(),
+                Err(_) => Vec::new(),
+            })?;
             // Inputs may have changed their types below here; a union keeps its own otherwise.
             Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
         }
@@ -147,6 +144,23 @@ pub(super) fn of_inputs(node: LogicalPlan) -> Result<LogicalPlan> {
         }
         other => Ok(other),
     }
+}
+
+/// The inputs of a union with the types that `types` finds for their columns.
+fn columns_of_all(
+    inputs: Vec<Arc<LogicalPlan>>,
+    types: impl FnOnce(&[Arc<LogicalPlan>]) -> Vec<Option<DataType>>,
+) -> Result<Vec<Arc<LogicalPlan>>> {
+    let types = types(&inputs);
+    inputs
+        .into_iter()
+        .map(|input| {
+            let fields = input.schema().fields().iter();
+            let differs =
+                fields.zip(&types).any(|(field, to)| to.as_ref().is_some_and(|to| field.data_type() != to));
+            if differs { columns_as(&input, &types).map(Arc::new) } else { Ok(input) }
+        })
+        .collect()
 }
 
 /// The plan with some of its columns cast, names and qualifiers as they are.

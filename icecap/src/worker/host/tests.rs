@@ -2,6 +2,7 @@ use icecap_table::ErrorKind;
 
 use super::*;
 use crate::plan::TaskReport;
+use crate::worker::TaskPolicy;
 use crate::worker::fixture::Fixture;
 use crate::worker::payload::StoredObject;
 
@@ -60,6 +61,26 @@ async fn every_failure_is_an_answer() {
         ..TaskRequest::new(Payload::Inline(table.task(1).await.into()))
     };
     assert_eq!(answer(&host, &nowhere).await.outcome.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_task_is_held_to_the_prefixes_of_its_statement() {
+    let (table, host) = (Fixture::new(), host());
+    let task = table.task(5).await;
+    let within = |warehouse: &str| TaskRequest {
+        policy: Some(TaskPolicy {
+            warehouse: warehouse.to_owned(),
+            allow_location: Vec::new(),
+            allow_read: None,
+        }),
+        ..TaskRequest::new(Payload::Inline(task.clone().into()))
+    };
+    let refused = answer(&host, &within("file:///nowhere")).await.outcome.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Denied);
+    assert_eq!(table.files(), [""; 0]);
+    let (above, _) = table.location().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    answer(&host, &within(&above)).await.outcome.unwrap();
+    assert_eq!(table.files().len(), 1);
 }
 
 #[tokio::test]

@@ -124,7 +124,8 @@ impl ExecutionPlan for Script {
 }
 
 async fn run(partitions: &[Does]) -> Result<Vec<StagedFile>> {
-    run_all(&Script::plan(partitions), &Arc::new(TaskContext::default())).await
+    let emitted = run_all(&Script::plan(partitions), &Arc::new(TaskContext::default())).await?;
+    Ok(emitted.staged_files)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,8 @@
 //! Partitioned tables.
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, Date32Array, Int32Array, ListBuilder, StringArray, StringBuilder, new_null_array,
+    Array, ArrayRef, Date32Array, Int32Array, Int64Array, ListBuilder, StringArray, StringBuilder,
+    new_null_array,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::Int32Type;
@@ -120,6 +121,65 @@ async fn five_hundred_partitions_in_little_memory() {
     // What memory could not hold came back from the disk.
     assert_eq!(files.len(), 500);
     check(&files, 600_000, 500);
+}
+
+/// More encoders than memory holds: row groups end, files do not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_has_one_file_when_memory_holds_its_rows_and_not_its_encoders() {
+    const PARTITIONS: i64 = 12;
+    let columns = (1..=10).map(|id| primitive(id, &format!("c{id}"), PrimitiveType::Long)).collect();
+    let mut table = Table::new(columns).partitioned(&[(1, "c1", Transform::Identity)]);
+    table.memory_bytes = Some(36 << 20);
+    let batch = |from: i64| {
+        let column = |of: i64| -> ArrayRef {
+            let value = |row: i64| if of == 0 { row % PARTITIONS } else { row * of % 1000 };
+            Arc::new(Int64Array::from_iter_values((from..from + 8192).map(value)))
+        };
+        RecordBatch::try_new(table.arrow_schema(), (0..10).map(column).collect()).unwrap()
+    };
+    let inputs: Vec<Vec<_>> =
+        (0..2).map(|n| (0..50).map(|at| batch((n * 50 + at) * 8192)).collect()).collect();
+    let files = run(table.plan(&inputs, Storage::local())).await.unwrap();
+    assert_eq!(files.iter().map(|file| file.record_count).sum::<u64>(), 100 * 8192);
+    assert_eq!(files.len() as i64, PARTITIONS);
+    let row_groups = files.iter().map(|file| open(file).metadata().num_row_groups());
+    assert!(row_groups.max().unwrap() > 1);
+}
+
+/// Rows in a sort order: partition by partition, one writer each, in order within each file however little memory
+/// there is and however small the files are to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_come_in_order_stay_in_order() {
+    for (memory_bytes, target) in [(None, "536870912"), (Some(1 << 20), "50000")] {
+        let mut table = table()
+            .partitioned(&[(3, "d", Transform::Identity)])
+            .with("write.target-file-size-bytes", target);
+        table.memory_bytes = memory_bytes;
+        table.sort_order_id = Some(1);
+        let batch = |from: i32| {
+            let values = (from..from + 8192).map(|i| (Some(i), Some("text"), Some(i / 60_000)));
+            rows(&table, values)
+        };
+        let inputs: Vec<Vec<_>> =
+            (0..2).map(|n| (0..30).map(|at| batch((n * 30 + at) * 8192)).collect()).collect();
+        let files = run(table.plan(&inputs, Storage::local())).await.unwrap();
+        let mut all = Vec::new();
+        for file in &files {
+            assert_eq!(file.sort_order_id, Some(1));
+            let batch = read(file);
+            let values = batch.column(0).as_primitive::<Int32Type>().values().to_vec();
+            assert!(values.is_sorted(), "{}", file.path);
+            assert!(values.iter().all(|value| value / 60_000 == values[0] / 60_000));
+            all.extend(values);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..60 * 8192).collect::<Vec<_>>());
+        match memory_bytes {
+            // 9 partitions, one of which both writers have rows of.
+            None => assert_eq!(files.len(), 10),
+            Some(_) => assert!(files.len() > 10, "{}", files.len()),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

@@ -190,6 +190,19 @@ fn a_puffin_file_lists_its_blobs() {
     }
 }
 
+/// Spark 4.1 with Iceberg 1.12 wrote it: `DELETE … WHERE id % 1000 = 7 OR id BETWEEN 50000 AND 150000 OR id = 199999`
+/// over the ids 0 to 199999 in their order.
+#[test]
+fn a_deletion_vector_of_spark_is_understood() {
+    let file = include_bytes!("testdata/spark.puffin");
+    let positions = decode(&file[4..4 + 475], Some(100_102)).unwrap();
+    let expected =
+        (0..200_000_u64).filter(|id| id % 1000 == 7 || (50_000..=150_000).contains(id) || *id == 199_999);
+    assert!(positions.iter().eq(expected));
+    // Written again it is the same, byte for byte.
+    assert_eq!(encode(&positions), &file[4..4 + 475]);
+}
+
 /// Positions that lie close together, in blocks, and far apart.
 fn positions() -> impl Strategy<Value = BTreeSet<u64>> {
     let far = prop::collection::btree_set(0..1_u64 << 63, 0..20);

@@ -32,7 +32,28 @@ pub fn map_athena(given: Vec<(String, String)>) -> Result<MappedProperties> {
     mapped.checked()
 }
 
-fn map_one(mapped: &mut MappedProperties, key: &str, value: &str) -> Result<()> {
+/// What a property of Athena's is called in Iceberg; nothing where it is none, or has the same name.
+pub(super) fn in_iceberg(key: &str) -> &'static [&'static str] {
+    match key {
+        "format" => &["write.format.default"],
+        "write_compression" => &["write.parquet.compression-codec"],
+        "compression_level" => &["write.parquet.compression-level"],
+        "write_target_data_file_size_bytes" => &["write.target-file-size-bytes"],
+        "vacuum_min_snapshots_to_keep" => &["history.expire.min-snapshots-to-keep"],
+        "vacuum_max_snapshot_age_seconds" => &["history.expire.max-snapshot-age-ms"],
+        "vacuum_max_metadata_files_to_keep" => {
+            &["write.metadata.previous-versions-max", "write.metadata.delete-after-commit.enabled"]
+        }
+        "optimize_rewrite_min_data_file_size_bytes" => &["optimize_rewrite_min_data_file_size_bytes"],
+        "optimize_rewrite_max_data_file_size_bytes" => &["optimize_rewrite_max_data_file_size_bytes"],
+        "optimize_rewrite_data_file_threshold" => &["optimize_rewrite_data_file_threshold"],
+        "optimize_rewrite_delete_file_threshold" => &["optimize_rewrite_delete_file_threshold"],
+        _ => &[],
+    }
+}
+
+/// Takes one property, its key in lower case.
+pub(super) fn map_one(mapped: &mut MappedProperties, key: &str, value: &str) -> Result<()> {
     match key {
         "table_type" => expect_iceberg(key, value),
         "is_external" => match value.to_ascii_lowercase().as_str() {

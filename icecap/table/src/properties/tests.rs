@@ -160,3 +160,42 @@ fn writers_obey_the_table() {
     let java = settings(&[("write.parquet.compression-level", "null")]).unwrap();
     assert_eq!(java.level, Some(3));
 }
+
+#[test]
+fn a_change_takes_names_of_athena_and_of_iceberg_and_is_judged_with_what_is_there() {
+    let current = HashMap::from([("write.parquet.compression-codec".to_owned(), "zstd".to_owned())]);
+    let change = |given: &[(&str, &str)]| {
+        map_change(given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), &current)
+    };
+    let mapped = change(&[
+        ("VACUUM_MAX_SNAPSHOT_AGE_SECONDS", "2"),
+        ("Own.Key", "x"),
+        ("format-version", "3"),
+        ("write.delete.mode", "copy-on-write"),
+    ])
+    .unwrap();
+    let expected = [
+        ("history.expire.max-snapshot-age-ms", "2000"),
+        ("Own.Key", "x"),
+        ("write.delete.mode", "copy-on-write"),
+    ];
+    assert_eq!(mapped.properties, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    assert_eq!(mapped.format_version, Some(FormatVersion::V3));
+    // Alone a level of 99 would be nothing; with the codec that is there it is wrong.
+    for (given, kind) in [
+        (&[("write.parquet.compression-level", "99")][..], ErrorKind::Invalid),
+        (&[("location", "file:///x")], ErrorKind::Unsupported),
+        (&[("uuid", "x")], ErrorKind::Invalid),
+        (&[("sorted_by", "a")], ErrorKind::Invalid),
+        (&[("write_compression", "gzip"), ("write.parquet.compression-codec", "gzip")], ErrorKind::Invalid),
+        (&[("format", "orc")], ErrorKind::Unsupported),
+    ] {
+        assert_eq!(change(given).unwrap_err().kind(), kind, "{given:?}");
+    }
+    let removed = map_removal(&["vacuum_max_metadata_files_to_keep".to_owned(), "a.B".to_owned()]).unwrap();
+    assert_eq!(
+        removed.into_iter().collect::<Vec<_>>(),
+        ["a.B", "write.metadata.delete-after-commit.enabled", "write.metadata.previous-versions-max"]
+    );
+    assert!(map_removal(&["format-version".to_owned()]).is_err());
+}

@@ -110,7 +110,14 @@ impl DeleteIndex {
             }
             found.push(*at);
         } else {
-            let not_newer = |at: &&usize| self.files[**at].data_sequence_number >= file.data_sequence_number;
+            let not_newer = |at: &&usize| {
+                let deletes = self.files[**at].data_sequence_number;
+                #[cfg(feature = "testing")]
+                if crate::testing::is_planted(crate::testing::Mutation::SequenceOffByOne) {
+                    return deletes > file.data_sequence_number + 1;
+                }
+                deletes >= file.data_sequence_number
+            };
             found.extend(self.by_path.get(&file.path).into_iter().flatten().filter(not_newer));
             let others = self.positions.get(&partition).into_iter().flatten().filter(not_newer);
             found.extend(others.filter(|at| self.files[**at].may_name(&file.path)));

@@ -15,7 +15,7 @@ use super::ManifestOrder;
 use super::cache;
 use crate::avro;
 use crate::error::{Error, ErrorKind, Result};
-use crate::location::join;
+use crate::location::{Policy, join};
 use crate::manifest::{Manifest, ManifestEncoder, UNASSIGNED};
 use crate::storage::Storage;
 
@@ -54,11 +54,21 @@ pub async fn load_entries(
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ManifestReader<'a> {
     storage: &'a Storage,
+    policy: Option<&'a Policy>,
 }
 
 impl<'a> ManifestReader<'a> {
     pub(crate) fn new(storage: &'a Storage) -> Self {
-        Self { storage }
+        Self { storage, policy: None }
+    }
+
+    /// A reader of what lies where `policy` lets tables lie: a table may name anything.
+    pub(crate) fn within(self, policy: Option<&'a Policy>) -> Self {
+        Self { policy, ..self }
+    }
+
+    fn check(&self, location: &str) -> Result<()> {
+        self.policy.map_or(Ok(()), |policy| policy.check_readable(location))
     }
 
     /// As [`load_manifest_list`].
@@ -68,6 +78,7 @@ impl<'a> ManifestReader<'a> {
         snapshot: &Snapshot,
     ) -> Result<Arc<[ManifestFile]>> {
         let location = snapshot.manifest_list();
+        self.check(location)?;
         if let Some(list) = cache::list(self.storage.cache(), location) {
             return Ok(list);
         }
@@ -95,6 +106,7 @@ impl<'a> ManifestReader<'a> {
     /// A manifest as it is stored.
     pub(crate) async fn bytes(&self, manifest: &ManifestFile) -> Result<Bytes> {
         let location = &manifest.manifest_path;
+        self.check(location)?;
         if manifest.key_metadata.as_ref().is_some_and(|key| !key.is_empty()) {
             return Err(Error::unsupported("reading encrypted manifests is not supported yet")
                 .with("manifest", location));

@@ -126,9 +126,12 @@ async fn merge_bin(
     }
 }
 
-/// Whether an error says that manifests cannot be merged, rather than that storage fails.
+/// Whether an error says that manifests cannot be merged (or may not be read), rather than that storage fails.
 fn keeps_apart(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::Invalid)
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::Denied
+    )
 }
 
 #[derive(Debug, PartialEq)]

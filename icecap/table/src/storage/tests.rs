@@ -241,6 +241,21 @@ async fn the_store_lists_copies_and_keeps_preconditions() {
 }
 
 #[tokio::test]
+async fn objects_are_found_by_the_beginning_of_their_names() {
+    let files = Fixture::new();
+    let storage = files.storage.clone().with_store("s3://b", Arc::new(InMemory::new()));
+    for folder in [files.at("f"), "s3://b/f".to_owned()] {
+        for name in ["a-1", "b-1", "b-2", "bb-1", "c-1"] {
+            storage.put_new(&format!("{folder}/{name}"), Bytes::from_static(b"x")).await.unwrap();
+        }
+        let found = storage.list_named(&folder, "b-").await.unwrap();
+        assert_eq!(found, [format!("{folder}/b-1"), format!("{folder}/b-2")]);
+        assert_eq!(storage.list_named(&folder, "d").await.unwrap(), [""; 0]);
+        assert_eq!(storage.list_named(&format!("{folder}/none"), "b").await.unwrap(), [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn schemes_that_are_set_up_are_served_and_others_named() {
     let storage = Storage::local().with_store("s3://bucket", Arc::new(InMemory::new()));
     storage.put_new("s3://bucket/a/b", Bytes::from_static(b"x")).await.unwrap();

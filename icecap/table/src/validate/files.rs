@@ -44,6 +44,10 @@ pub fn conflict_judge(change: &Change, metadata: &TableMetadata) -> Option<Judge
     if files.validation.isolation == Isolation::Snapshot {
         return None;
     }
+    #[cfg(feature = "testing")]
+    if crate::testing::is_planted(crate::testing::Mutation::NarrowConflictFilter) {
+        return None;
+    }
     // A change whose schema is gone is refused before.
     let schema = metadata.schema_by_id(files.schema_id)?;
     let filter = files.validation.filter.clone().unwrap_or(iceberg::expr::Predicate::AlwaysTrue);
