@@ -44,10 +44,10 @@ struct Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let keys = || (0..40_i64, 1..6_i64, any::<bool>());
+    let keys = || (0..28_i64, 1..8_i64, proptest::bool::weighted(0.3));
     let statement = prop_oneof![
-        3 => (1..6_usize).prop_map(Statement::Append),
-        5 => keys().prop_map(|(from, count, cow)| Statement::Delete(from, count, cow)),
+        2 => (1..6_usize).prop_map(Statement::Append),
+        7 => keys().prop_map(|(from, count, cow)| Statement::Delete(from, count, cow)),
         4 => keys().prop_map(|(from, count, cow)| Statement::Update(from, count, cow)),
         3 => keys().prop_map(|(from, count, cow)| Statement::Merge(from, count, cow)),
         1 => (0..3_usize).prop_map(Statement::DropFile),
