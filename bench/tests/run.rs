@@ -230,19 +230,22 @@ fn row_level_statements_run_on_clones_of_one_table() {
             "update pyiceberg-cow",
         ]
     );
-    // (data files, delete files) that each wrote; each in one snapshot.
+    // Whether each wrote data files and delete files; all of it in one snapshot.
     for (name, data, deletes) in [
-        ("delete icecap-mor", 0, 1),
-        ("delete icecap-cow", 1, 0),
-        ("update icecap-mor", 1, 1),
-        ("merge icecap-mor", 1, 1),
-        ("delete-partition icecap-mor", 0, 0),
-        ("delete-partition icecap-cow", 0, 0),
-        ("optimize icecap", 1, 0),
+        ("delete icecap-mor", false, true),
+        ("delete icecap-cow", true, false),
+        ("update icecap-mor", true, true),
+        ("update icecap-cow", true, false),
+        ("merge icecap-mor", true, true),
+        ("merge1m icecap-cow", true, false),
+        ("delete-partition icecap-mor", false, false),
+        ("delete-partition icecap-cow", false, false),
+        ("optimize icecap", true, false),
     ] {
-        assert_eq!(runs[name]["data_files"], data, "{name}: {}", runs[name]);
-        assert_eq!(runs[name]["delete_files"], deletes, "{name}: {}", runs[name]);
-        assert_eq!(runs[name]["snapshots"], 1, "{name}: {}", runs[name]);
+        let run = &runs[name];
+        assert_eq!(run["data_files"].as_u64().unwrap() > 0, data, "{name}: {run}");
+        assert_eq!(run["delete_files"].as_u64().unwrap() > 0, deletes, "{name}: {run}");
+        assert_eq!(run["snapshots"], 1, "{name}: {run}");
     }
     // Each aim needs its figures; those beside DuckDB and Spark are not there.
     assert_eq!(report["aims"].as_array().unwrap().len(), 21, "{:#}", report["aims"]);

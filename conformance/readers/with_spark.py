@@ -116,11 +116,13 @@ class Engine:
         ids = gateway.new_array(jvm.int, len(columns))
         for at, column in enumerate(columns):
             ids[at] = target.schema().findField(column).fieldId()
-        factory = iceberg.data.GenericAppenderFactory(target.schema(), target.spec(), ids, schema, None)
         self.count += 1
         output = target.io().newOutputFile(f"{target.location()}/data/equal-{os.getpid()}-{self.count}.parquet")
         encrypted = iceberg.encryption.EncryptedFiles.plainAsEncryptedOutput(output)
-        writer = factory.newEqDeleteWriter(encrypted, iceberg.FileFormat.PARQUET, None)
+        kind = jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass("org.apache.iceberg.data.Record")
+        registry = iceberg.formats.FormatModelRegistry
+        builder = registry.equalityDeleteWriteBuilder(iceberg.FileFormat.PARQUET, kind, encrypted)
+        writer = builder.schema(schema).spec(target.spec()).equalityFieldIds(ids).build()
         for row in rows:
             record = iceberg.data.GenericRecord.create(schema)
             for column, value in zip(columns, row):

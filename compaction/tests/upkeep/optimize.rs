@@ -215,3 +215,76 @@ async fn an_empty_table_and_one_that_is_not_there() {
     let error = lake.try_run("OPTIMIZE nobody REWRITE DATA USING BIN_PACK").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
+
+/// A table of six files, a third of whose rows are deleted and another changed, merge-on-read.
+async fn lake_of_changes(version: u8) -> Lake {
+    let lake = Lake::new().await;
+    lake.run(&format!("{PLAIN} TBLPROPERTIES ('table_type'='ICEBERG', 'format_version'='{version}')")).await;
+    for file in 0..6 {
+        let rows = format!("SELECT value + {}, 'p', 0.5 FROM generate_series(0, 29)", file * 30);
+        lake.run(&format!("INSERT INTO t {rows}")).await;
+    }
+    lake.run("DELETE FROM t WHERE id % 3 = 0").await;
+    lake.run("UPDATE t SET p = 'changed' WHERE id % 3 = 1").await;
+    lake
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_are_written_out_and_lineage_is_kept() {
+    for version in [2, 3] {
+        let lake = lake_of_changes(version).await;
+        let lineage = "SELECT id, p, _row_id, _last_updated_sequence_number FROM t ORDER BY id";
+        let before = lake.rows(lineage).await;
+        assert_eq!(before.len(), 120);
+        assert_eq!(before[0].contains("NULL"), version == 2, "{}", before[0]);
+        lake.written(OPTIMIZE).await;
+        assert_eq!(lake.rows(lineage).await, before);
+        assert_eq!(files(&lake).await, ["1"]);
+        let plan = lake.rows("EXPLAIN SELECT * FROM t").await.join("\n");
+        assert!(!plan.contains("deletes="), "{plan}");
+        lake.verify("t").await;
+        assert_eq!(lake.written(OPTIMIZE).await.snapshot_id, None);
+        lake.run("DELETE FROM t WHERE id = 1").await;
+        lake.run("CALL system.expire_snapshots('t', TIMESTAMP '2999-01-01 00:00:00')").await;
+        assert_eq!(lake.rows("SELECT count(*), min(id) FROM t").await, ["119|2"]);
+        lake.verify("t").await;
+    }
+}
+
+/// Rows are deleted while files are rewritten: whoever commits second plans again, and no deleted row comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_and_compactions_at_once_lose_nothing() {
+    for version in [2, 3] {
+        let lake = lake_of_changes(version).await;
+        let settings = EngineSettings::new(lake.path().to_string_lossy());
+        let deleter = tokio::spawn(async move {
+            let engine = Engine::open(settings).await.unwrap();
+            let mut deleted = Vec::new();
+            for id in (1..60).filter(|id| id % 3 != 0) {
+                let statement = &parse_script(&format!("DELETE FROM t WHERE id = {id}")).unwrap()[0];
+                match engine.session().run(statement, &Cancel::default()).await {
+                    Ok(_) => deleted.push(id),
+                    Err(error) if error.kind() == ErrorKind::Conflict => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            deleted
+        });
+        let mut rewrites = 0;
+        while !deleter.is_finished() {
+            match lake.try_run(OPTIMIZE).await {
+                Ok(_) => rewrites += 1,
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => panic!("{error}"),
+            }
+            lake.run("INSERT INTO t VALUES (1000, 'x', 0)").await;
+        }
+        let deleted: Vec<i64> = deleter.await.unwrap();
+        assert!(rewrites > 0 && !deleted.is_empty());
+        let left = lake.rows("SELECT id FROM t WHERE id < 1000 ORDER BY id").await;
+        let expected: Vec<String> =
+            (0..180).filter(|id| id % 3 != 0 && !deleted.contains(id)).map(|id| id.to_string()).collect();
+        assert_eq!(left, expected, "version {version}");
+        lake.verify("t").await;
+    }
+}

@@ -45,6 +45,36 @@ fn position_deletes_of_spark_are_written_out() {
     everyone_agrees(&warehouse, "default.by_file");
 }
 
+/// Each row's id and the sequence number of its last change, by the row.
+fn lineage(warehouse: &Warehouse, table: &str) -> Vec<Value> {
+    let columns = "id, k, s, _row_id, _last_updated_sequence_number";
+    warehouse.query(&[&format!("SELECT {columns} FROM {table} ORDER BY _row_id")]).unwrap()
+}
+
+#[test]
+fn deletion_vectors_of_spark_are_written_out_and_row_ids_stay() {
+    let warehouse = Warehouse::new().unwrap();
+    warehouse.run(&["SHOW TABLES"]).unwrap().success().unwrap();
+    for (table, partitioned) in [("plain", ""), ("parted", "PARTITIONED BY (k)")] {
+        let mut statements = changes(table, partitioned, 3, "file");
+        // A vector alone is no reason; much of a file deleted is.
+        statements.push(format!("DELETE FROM icecap.default.{table} WHERE id % 5 IN (1, 2)"));
+        spark(&warehouse, &statements);
+        let before = lineage(&warehouse, table);
+        rewritten_as_it_was(&warehouse, table);
+        assert_eq!(lineage(&warehouse, table), before, "{table}");
+        let theirs = "id, k, s, _row_id, _last_updated_sequence_number";
+        let theirs =
+            spark(&warehouse, &[format!("SELECT {theirs} FROM icecap.default.{table} ORDER BY _row_id")]);
+        let own: Vec<Value> = before.iter().map(|row| row["_row_id"].clone()).collect();
+        let theirs: Vec<Value> = theirs.as_array().unwrap().iter().map(|row| row[3].clone()).collect();
+        let text = |ids: Vec<Value>| -> Vec<String> {
+            ids.iter().map(|id| id.to_string().trim_matches('"').to_owned()).collect()
+        };
+        assert_eq!(text(own), text(theirs), "{table}");
+    }
+}
+
 const APPENDERS: usize = 3;
 const APPENDS: usize = 100;
 

@@ -66,7 +66,8 @@ pub struct Seen {
     /// By table and id.
     snapshots: HashSet<(Uuid, i64)>,
     /// By location.
-    manifests: HashMap<String, Arc<Parsed>>,
+    /// By name and by the row id that the list gives out: an upgrade gives one to manifests of before.
+    manifests: HashMap<(String, Option<u64>), Arc<Parsed>>,
 }
 
 impl Seen {
@@ -215,7 +216,8 @@ impl Check<'_> {
 
     async fn parsed(&mut self, manifest: &ManifestFile) -> Result<Arc<Parsed>> {
         let name = &manifest.manifest_path;
-        if let Some(parsed) = self.seen.manifests.get(name) {
+        let key = (name.clone(), manifest.first_row_id);
+        if let Some(parsed) = self.seen.manifests.get(&key) {
             return Ok(Arc::clone(parsed));
         }
         let bytes = self.storage.read(name).await?;
@@ -225,7 +227,7 @@ impl Check<'_> {
         let numbers = || live.iter().map(|entry| entry.sequence_number);
         let sequence_numbers = numbers().min().zip(numbers().max());
         let parsed = Arc::new(Parsed { entries, header, live, counts, sequence_numbers });
-        self.seen.manifests.insert(name.clone(), Arc::clone(&parsed));
+        self.seen.manifests.insert(key, Arc::clone(&parsed));
         Ok(parsed)
     }
 

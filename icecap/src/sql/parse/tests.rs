@@ -275,7 +275,7 @@ fn queries_keep_their_text_and_place() {
     assert_eq!(message("select (1"), "line 1:10: expected ), found the end of the statement");
     assert_eq!(
         message("selec 1"),
-        "line 1:1: expected a statement such as SELECT, INSERT INTO, CREATE TABLE, DROP TABLE, SHOW TABLES or DESCRIBE, found `selec`"
+        "line 1:1: expected a statement such as SELECT, INSERT INTO, DELETE FROM, UPDATE, MERGE INTO, CREATE TABLE, DROP TABLE, SHOW TABLES or DESCRIBE, found `selec`"
     );
     assert_eq!(message("select 'a"), "line 1:8: a string starts here and is never closed: add '");
 }
@@ -322,13 +322,12 @@ fn spellings_that_sqlparser_refuses_are_rewritten() {
 #[test]
 fn what_is_not_done_is_named() {
     for (sql, expected) in [
-        ("MERGE INTO t USING u ON a = b", "line 1:1: MERGE is not supported yet"),
         ("insert overwrite t select 1", "line 1:1: INSERT OVERWRITE is not supported yet"),
         ("explain (type logical) select 1", "line 1:9: EXPLAIN (…) is not supported yet"),
         ("explain verbose select 1", "line 1:9: EXPLAIN VERBOSE is not supported yet"),
         (
             "explain analyze drop table t",
-            "line 1:17: EXPLAIN of a statement that is no query, INSERT or CREATE TABLE … AS is not supported yet",
+            "line 1:17: EXPLAIN of a statement that is no query, INSERT, CREATE TABLE … AS, DELETE, UPDATE or MERGE is not supported yet",
         ),
         ("alter table t add columns (a int)", "line 1:15: ALTER TABLE … ADD COLUMNS is not supported yet"),
         ("alter table t create branch b", "line 1:15: ALTER TABLE … CREATE BRANCH is not supported yet"),
