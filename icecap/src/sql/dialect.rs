@@ -2,8 +2,10 @@
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 /// Icecap's dialect. It passes as `GenericDialect` where sqlparser asks for a dialect by type, because
 /// DataFusion plans what that one parses.
@@ -13,6 +15,27 @@ pub(crate) struct IcecapDialect;
 impl Dialect for IcecapDialect {
     fn dialect(&self) -> TypeId {
         TypeId::of::<GenericDialect>()
+    }
+
+    /// `a IS [NOT] DISTINCT FROM b`, whose `b` ends before AND and OR. sqlparser itself takes all that follows for `b`:
+    /// `a IS DISTINCT FROM b OR c` would mean `a IS DISTINCT FROM (b OR c)`.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        use Keyword as K;
+        let negated = parser.parse_keywords(&[K::IS, K::NOT, K::DISTINCT, K::FROM]);
+        if !negated && !parser.parse_keywords(&[K::IS, K::DISTINCT, K::FROM]) {
+            return None;
+        }
+        let (left, right) =
+            (Box::new(expr.clone()), parser.parse_subexpr(self.prec_value(Precedence::Is)).map(Box::new));
+        Some(right.map(|right| match negated {
+            true => Expr::IsNotDistinctFrom(left, right),
+            false => Expr::IsDistinctFrom(left, right),
+        }))
     }
 
     /// Words that open an expression of their own. Were they names too, sqlparser would read what follows twice
@@ -124,5 +147,39 @@ impl Dialect for IcecapDialect {
 
     fn allow_extract_single_quotes(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Expr {
+        Parser::new(&IcecapDialect).try_with_sql(text).unwrap().parse_expr().unwrap()
+    }
+
+    #[test]
+    fn is_distinct_from_ends_before_and_and_or() {
+        for (text, meant) in [
+            ("a IS DISTINCT FROM b OR c", "(a IS DISTINCT FROM b) OR c"),
+            ("a IS NOT DISTINCT FROM 1 AND b OR c", "((a IS NOT DISTINCT FROM 1) AND b) OR c"),
+            ("x AND a IS DISTINCT FROM b OR c", "(x AND (a IS DISTINCT FROM b)) OR c"),
+            ("NOT a IS DISTINCT FROM b AND c", "(NOT (a IS DISTINCT FROM b)) AND c"),
+            ("a IS DISTINCT FROM b + 1", "a IS DISTINCT FROM (b + 1)"),
+        ] {
+            assert_eq!(shape(&parsed(text)), shape(&parsed(meant)), "{text}");
+        }
+    }
+
+    /// The operators of an expression as a tree.
+    fn shape(expr: &Expr) -> String {
+        match expr {
+            Expr::BinaryOp { left, op, right } => format!("({} {op} {})", shape(left), shape(right)),
+            Expr::UnaryOp { op, expr } => format!("({op} {})", shape(expr)),
+            Expr::IsDistinctFrom(a, b) => format!("({} is distinct from {})", shape(a), shape(b)),
+            Expr::IsNotDistinctFrom(a, b) => format!("({} is not distinct from {})", shape(a), shape(b)),
+            Expr::Nested(inner) => shape(inner),
+            other => other.to_string(),
+        }
     }
 }

@@ -7,6 +7,7 @@ mod arithmetic;
 mod average;
 mod cast;
 mod doubles;
+mod not_in;
 mod sum;
 mod text;
 
@@ -32,7 +33,7 @@ pub fn register(state: SessionStateBuilder) -> SessionStateBuilder {
 /// Gives every expression of the plan, its subqueries included, Trino's meaning. Names of outputs stay.
 pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
-        let node = doubles::of_inputs(node)?;
+        let node = not_in::of_filter(doubles::of_inputs(node)?)?;
         let schema = merge_schema(&node.inputs());
         let names = NamePreserver::new(&node);
         let rewritten = node.map_expressions(|expr| {
