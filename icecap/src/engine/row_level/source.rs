@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::TableProvider;
-use datafusion::common::ScalarValue;
+use datafusion::common::{NullEquality, ScalarValue};
 use datafusion::datasource::MemTable;
 use datafusion::functions_aggregate::expr_fn::{max, min};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, lit};
@@ -181,7 +181,10 @@ fn keys<'a>(
     target: &Arc<dyn TableProvider>,
     source: &Arc<dyn TableProvider>,
 ) -> Option<(&'a LogicalPlan, Vec<(&'a Expr, &'a Expr)>)> {
-    if let LogicalPlan::Join(join) = plan {
+    // Where NULL meets NULL, the source's keys do not tell which rows matter: NULL is no value of them.
+    if let LogicalPlan::Join(join) = plan
+        && join.null_equality == NullEquality::NullEqualsNothing
+    {
         let is = |side: &LogicalPlan, provider| only_scan(side).is_some_and(|scan| is_target(scan, provider));
         if is(&join.left, target) && is(&join.right, source) {
             return Some((&join.right, join.on.iter().map(|(left, right)| (left, right)).collect()));
