@@ -46,7 +46,27 @@ pub(super) fn deflated(json: &[u8]) -> Result<Vec<u8>> {
 
 /// The kernel's model of a metadata file. Nesting is limited to 128 levels by the JSON reader.
 pub(super) fn model(json: &[u8]) -> Result<TableMetadata> {
-    serde_json::from_slice(json).map_err(|error| why_not(json, error))
+    serde_json::from_slice(json).or_else(|error| match with_sequence_numbers(json) {
+        Some(tree) => serde_json::from_value(tree).map_err(|error| why_not(json, error)),
+        None => Err(why_not(json, error)),
+    })
+}
+
+/// The file with the sequence number that its snapshots from format version 1 have by the specification: 0. Java leaves
+/// it out in files of later versions too, and the kernel asks for it there. `None` when none is missing.
+fn with_sequence_numbers(json: &[u8]) -> Option<Value> {
+    let mut tree: Value = serde_json::from_slice(json).ok()?;
+    if tree.get("format-version").and_then(Value::as_i64)? < 2 {
+        return None;
+    }
+    let mut found = false;
+    for snapshot in tree.get_mut("snapshots")?.as_array_mut()?.iter_mut().filter_map(Value::as_object_mut) {
+        if !snapshot.contains_key("sequence-number") {
+            snapshot.insert("sequence-number".to_owned(), Value::from(0));
+            found = true;
+        }
+    }
+    found.then_some(tree)
 }
 
 /// What to say of a file that the kernel cannot read.

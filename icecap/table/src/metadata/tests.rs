@@ -90,6 +90,24 @@ fn a_foreign_file_survives_load_and_store() {
 }
 
 #[test]
+fn snapshots_of_version_1_have_sequence_number_0_in_later_versions() {
+    for version in [2, 3] {
+        let mut tree = foreign();
+        tree["format-version"] = json!(version);
+        if version == 3 {
+            tree["next-row-id"] = json!(0);
+        }
+        let snapshots = tree["snapshots"].as_array_mut().unwrap();
+        let first = snapshots[0].as_object_mut().unwrap();
+        first.remove("sequence-number").unwrap();
+        let id = first["snapshot-id"].as_i64().unwrap();
+        let document = parse(&tree).unwrap();
+        assert_eq!(document.metadata().snapshot_by_id(id).unwrap().sequence_number(), 0);
+        assert_eq!(stored(&document), tree);
+    }
+}
+
+#[test]
 fn an_append_changes_what_it_says_and_nothing_else() {
     let tree = foreign();
     let base = parse(&tree).unwrap();
