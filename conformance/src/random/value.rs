@@ -208,11 +208,6 @@ impl Generator {
                 let by = *self.one(&["+ 1", "- 1", "+ 10", "* -1"]);
                 Sql::same(format!("{} {by}", old.icecap))
             }
-            // DuckDB computes values of a MERGE for rows that no clause takes.
-            Column::K if self.found.contains("UPDATE") && self.chance(35) => {
-                self.note("value out of range");
-                sql!("{} + 2147483647", old)
-            }
             Column::K => {
                 self.note("arithmetic");
                 let id = if scope.columns.contains(&Column::Id) {

@@ -91,7 +91,10 @@ impl Run {
         let (plan, also_read) = self.plan_with(query, *mentions_hidden, &given).await?;
         read.extend(also_read);
         let plan = lowered.finish(plan, target)?;
-        let logical = self.planner().optimize(&plan).map_err(from_datafusion)?;
+        let mut planner = self.planner();
+        // It loses its way between a target and a source that both have the field.
+        planner.config_mut().options_mut().optimizer.enable_leaf_expression_pushdown = false;
+        let logical = planner.optimize(&plan).map_err(from_datafusion)?;
         let scan = target_scan(&logical, &provider)?;
         let mut filters = scan.as_ref().map(|scan| scan.filters.clone()).unwrap_or_default();
         if let (Some(source), Some(_)) = (&source, &scan) {
