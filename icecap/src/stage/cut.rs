@@ -13,6 +13,7 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec};
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, ReplaceChildrenOptions,
 };
@@ -142,7 +143,7 @@ pub async fn cut(
     storage: &Storage,
     tasks: TaskCount,
 ) -> Result<Vec<Stage>> {
-    if tasks.limit() == 1 {
+    if tasks.limit() == 1 || pairs_without_keys(&root) {
         return Ok(vec![whole(root)]);
     }
     let planned = distribute(Arc::clone(&root), state, tasks).await.map_err(from_datafusion)?;
@@ -156,6 +157,15 @@ pub async fn cut(
     let mut cutter = Cutter { storage, stages: Vec::new() };
     cutter.stage(&top, tasks, Output::Rows)?;
     Ok(cutter.stages)
+}
+
+/// Whether the plan pairs rows other than by equal keys. The planner parts both sides of such a join by task, and a pair
+/// whose rows are in two tasks would be lost.
+fn pairs_without_keys(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<CrossJoinExec>()
+        || plan.is::<NestedLoopJoinExec>()
+        || plan.is::<PiecewiseMergeJoinExec>()
+        || plan.children().into_iter().any(pairs_without_keys)
 }
 
 fn whole(plan: Arc<dyn ExecutionPlan>) -> Stage {
