@@ -8,6 +8,7 @@ mod average;
 mod cast;
 mod doubles;
 mod not_in;
+mod scalar;
 mod sum;
 mod text;
 
@@ -26,7 +27,11 @@ pub fn register(state: SessionStateBuilder) -> SessionStateBuilder {
     let mut state = state;
     state.scalar_functions().get_or_insert_default().extend(arithmetic::functions());
     let aggregates = state.aggregate_functions().get_or_insert_default();
-    aggregates.extend([sum::CheckedSum::function(), average::RoundedAverage::function()]);
+    aggregates.extend([
+        sum::CheckedSum::function(),
+        average::RoundedAverage::function(),
+        scalar::function(),
+    ]);
     state
 }
 
@@ -39,7 +44,7 @@ pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
         let rewritten = node.map_expressions(|expr| {
             let name = names.save(&expr);
             let rewritten = expr.transform_up(|expr| {
-                let expr = cast::of_expr(expr, &schema)?;
+                let expr = cast::of_expr(scalar::of_expr(expr)?, &schema)?;
                 let expr = text::of_expr(doubles::of_expr(expr, &schema), &schema)?;
                 Ok(Transformed::yes(arithmetic::of_expr(expr, &schema)?))
             })?;

@@ -2,11 +2,12 @@
 
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::expr::{Case, Cast};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
 use datafusion::sql::sqlparser::ast::{
     Ident, JoinOperator, SelectItem, TableAlias, TableFactor, WildcardAdditionalOptions,
 };
+use icecap_table::iceberg::spec::NestedField;
 use icecap_table::{Error, Result};
 
 use super::assignment::{self, Assigned};
@@ -20,6 +21,7 @@ use crate::sql::error::from_datafusion;
 use crate::sql::hidden::mentions_hidden;
 use crate::sql::names;
 use crate::sql::resolve::quoted;
+use crate::sql::types::cast_target;
 
 /// The column by which a row of the source is known to be there: keys may be NULL.
 const PRESENT: &str = "#present";
@@ -404,8 +406,23 @@ impl Plan {
                 None => by_column.iter_mut().for_each(|all| all.push(None)),
             }
         }
-        Ok(by_column.into_iter().map(by_clause).collect())
+        let fields = table.schema.as_struct().fields();
+        by_column.into_iter().zip(fields).map(|(exprs, field)| of_one_type(by_clause(exprs), field)).collect()
     }
+}
+
+/// The branches of a choice between nested values in one type to the last: a column's own says field ids, those of made
+/// values do not, and DataFusion takes both for the same until it has them in one batch.
+fn of_one_type(expr: Expr, field: &NestedField) -> Result<Expr> {
+    let Expr::Case(mut case) = expr else { return Ok(expr) };
+    if !field.field_type.is_primitive() {
+        let target = cast_target(&field.field_type)?;
+        for (_, value) in &mut case.when_then_expr {
+            *value = Box::new(Expr::Cast(Cast::new(std::mem::take(value), target.clone())));
+        }
+        case.else_expr = case.else_expr.map(|value| Box::new(Expr::Cast(Cast::new(value, target.clone()))));
+    }
+    Ok(Expr::Case(case))
 }
 
 /// One expression of each clause (`None`: whatever) as one for all rows.
