@@ -47,6 +47,14 @@ Examples:
   Run a file, then a query whose result goes into another file:
     icecap sql -f load.sql -e \"SELECT * FROM trips\" --format csv > trips.csv
 
+  Change rows, after a look at what would change:
+    icecap sql -e \"EXPLAIN (DRY RUN) DELETE FROM trips WHERE day < DATE '2024-01-01'\"
+    icecap sql -e \"MERGE INTO trips USING read_csv('new.csv') AS n ON trips.id = n.id
+      WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *\"
+
+  Join small files, then let go of old snapshots and of files that nothing names:
+    icecap sql -e \"OPTIMIZE trips REWRITE DATA USING BIN_PACK; VACUUM trips\"
+
   Read statements from a pipe, with half a gigabyte of memory:
     cat load.sql | icecap sql --warehouse /data/lake --memory 512MB
 
