@@ -2,7 +2,7 @@
 //!
 //! A [`Trial`] is one table of one layout in both engines. What must fail, fails in both (DuckDB or the statement's own
 //! query says what must); a statement that fails changes nothing; the number of changed rows is the same; in V3 the row
-//! ids are judged too ([`lineage`]). Two statements at once are [`pairs`].
+//! ids are judged too (`lineage`). Two statements at once are `pairs`.
 
 mod lineage;
 mod pairs;

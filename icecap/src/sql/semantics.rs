@@ -27,11 +27,7 @@ pub fn register(state: SessionStateBuilder) -> SessionStateBuilder {
     let mut state = state;
     state.scalar_functions().get_or_insert_default().extend(arithmetic::functions());
     let aggregates = state.aggregate_functions().get_or_insert_default();
-    aggregates.extend([
-        sum::CheckedSum::function(),
-        average::RoundedAverage::function(),
-        scalar::function(),
-    ]);
+    aggregates.extend([sum::CheckedSum::function(), average::RoundedAverage::function(), scalar::function()]);
     state
 }
 

@@ -115,7 +115,9 @@ impl Accumulator for OnlyValueAccumulator {
             return Err(DataFusionError::Internal(format!("a state of {NAME} has two parts")));
         };
         let there: &BooleanArray = there.as_boolean();
-        (0..values.len()).filter(|at| there.is_valid(*at) && there.value(*at)).try_for_each(|at| self.take(values, at))
+        (0..values.len())
+            .filter(|at| there.is_valid(*at) && there.value(*at))
+            .try_for_each(|at| self.take(values, at))
     }
 
     fn size(&self) -> usize {
