@@ -418,7 +418,7 @@ fn of_one_type(expr: Expr, field: &NestedField) -> Result<Expr> {
     if !field.field_type.is_primitive() {
         let target = cast_target(&field.field_type)?;
         for (_, value) in &mut case.when_then_expr {
-            *value = Box::new(Expr::Cast(Cast::new(std::mem::take(value), target.clone())));
+            **value = Expr::Cast(Cast::new(std::mem::take(value), target.clone()));
         }
         case.else_expr = case.else_expr.map(|value| Box::new(Expr::Cast(Cast::new(value, target.clone()))));
     }

@@ -90,11 +90,7 @@ impl Judge {
 
     /// Whether some row of `file` may match, by its partition and its metrics.
     pub fn may_match(&self, file: &impl FileMetrics) -> bool {
-        #[cfg(feature = "testing")]
-        if crate::testing::is_planted(crate::testing::Mutation::NullPartitionsIgnored) {
-            return self.truth(file) != Truth::FALSE;
-        }
-        self.truth(file).may_be_true()
+        may_be_true(self.truth(file))
     }
 
     /// Whether every row of `file` certainly matches, by its partition and its metrics.
@@ -108,7 +104,7 @@ impl Judge {
 
     /// Whether some row of `file` may match, by its partition alone.
     pub fn partition_may_match(&self, file: &impl FileMetrics) -> bool {
-        self.partition_truth(file).may_be_true()
+        may_be_true(self.partition_truth(file))
     }
 
     /// Whether every row of `file`'s partition certainly matches, whatever file it is in.
@@ -270,4 +266,13 @@ fn metrics_facts(file: &impl FileMetrics, column: &Column) -> Facts {
         }
     }
     facts
+}
+
+/// Whether a row may match of which these are the possible answers.
+fn may_be_true(truth: Truth) -> bool {
+    #[cfg(feature = "testing")]
+    if crate::testing::is_planted(crate::testing::Mutation::NullPartitionsIgnored) {
+        return truth != Truth::FALSE;
+    }
+    truth.may_be_true()
 }
