@@ -7,6 +7,7 @@ mod arithmetic;
 mod average;
 mod cast;
 mod doubles;
+mod in_lists;
 mod not_in;
 mod scalar;
 mod sum;
@@ -22,9 +23,9 @@ use icecap_table::Result;
 use super::error::from_datafusion;
 pub use cast::{CAST_FUNCTION, OwnCast};
 
-/// Functions in the place of DataFusion's of the same name, and those that rewritten plans call.
+/// Functions and rules in the place of DataFusion's of the same name, and functions that rewritten plans call.
 pub fn register(state: SessionStateBuilder) -> SessionStateBuilder {
-    let mut state = state;
+    let mut state = state.with_optimizer_rules(in_lists::rules());
     state.scalar_functions().get_or_insert_default().extend(arithmetic::functions());
     let aggregates = state.aggregate_functions().get_or_insert_default();
     aggregates.extend([sum::CheckedSum::function(), average::RoundedAverage::function(), scalar::function()]);

@@ -145,7 +145,7 @@ impl Run {
         };
         let joins = logical.as_ref().is_some_and(has_join);
         let sort_merge = match (&source, self.parts.settings.task_memory_bytes()) {
-            (Some(source), Some(memory)) if joins => source.is_larger_than(memory / 4),
+            (Some(source), Some(memory)) if joins => source.is_larger_than(memory / 2),
             _ => false,
         };
         Ok(Planned {
