@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The features.
-pub const FEATURES: [&str; 64] = [
+pub const FEATURES: [&str; 65] = [
     "DELETE",
     "DELETE without WHERE",
+    "DELETE by the partition key",
     "UPDATE",
     "UPDATE of several columns",
     "UPDATE FROM table",

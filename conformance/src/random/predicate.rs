@@ -34,6 +34,15 @@ impl Generator {
         }
     }
 
+    /// One condition on what the table is partitioned by, which metadata may decide alone.
+    pub(super) fn of_partitions(&mut self, scope: Scope) -> Sql {
+        let subqueries = std::mem::replace(&mut self.subqueries, false);
+        let columns = self.partitioned_by.clone();
+        let condition = self.simple(&[Scope { columns, ..scope }]);
+        self.subqueries = subqueries;
+        condition
+    }
+
     /// One condition.
     pub(super) fn simple(&mut self, scopes: &[Scope]) -> Sql {
         let scope = self.one(scopes).clone();

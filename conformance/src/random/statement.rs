@@ -75,7 +75,12 @@ impl Generator {
             self.note("DELETE without WHERE");
             return self.done(Kind::Delete, sql!("DELETE FROM @t{}", alias), None);
         }
-        let condition = self.predicate(&[scope]);
+        let condition = if !self.partitioned_by.is_empty() && self.chance(25) {
+            self.note("DELETE by the partition key");
+            self.of_partitions(scope)
+        } else {
+            self.predicate(&[scope])
+        };
         self.done(Kind::Delete, sql!("DELETE FROM @t{} WHERE {}", alias, condition), None)
     }
 
