@@ -145,6 +145,24 @@ fn an_append_changes_what_it_says_and_nothing_else() {
 }
 
 #[test]
+fn summaries_are_written_in_order() {
+    let numbers = |said: &str| (0..20).map(|n| (format!("{said}-{n:02}"), n.to_string())).collect();
+    let base = parse(&foreign()).unwrap();
+    let updates = vec![TableUpdate::AddSnapshot {
+        snapshot: Snapshot::builder()
+            .with_snapshot_id(12)
+            .with_sequence_number(3)
+            .with_timestamp_ms(base.next_timestamp_ms(0))
+            .with_manifest_list("file:/w/new.avro")
+            .with_summary(Summary { operation: Operation::Append, additional_properties: numbers("total") })
+            .build(),
+    }];
+    let text = String::from_utf8(base.apply(updates, None, 0).unwrap().text.to_bytes()).unwrap();
+    let at: Vec<usize> = (0..20).map(|n| text.find(&format!("total-{n:02}")).unwrap()).collect();
+    assert!(at.is_sorted(), "{text}");
+}
+
+#[test]
 fn members_of_a_group_keep_their_snapshots_and_share_one_log_entry() {
     let base = parse(&foreign()).unwrap();
     let one = base.apply(append(12, 3, base.next_timestamp_ms(0)), Some("file:/w/v2.json"), 0).unwrap();
