@@ -4,14 +4,16 @@
 
 Makes an empty table with the same columns and puts the metadata file's current snapshot into it."""
 
+import gzip
 import json
 import sys
 
 from rest import Catalog
 
 _, endpoint, metadata_file, namespace, name, location, properties = sys.argv[1:8]
-with open(metadata_file) as file:
-    metadata = json.load(file)
+with open(metadata_file, "rb") as file:
+    text = file.read()
+metadata = json.loads(gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text)
 
 
 def current(entries, key, wanted):

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::plan::{Plan, text_of};
 use super::service::RestServer;
-use super::written::{Appeared, appeared, content_files, local_path, metadata_file, snapshots, warm};
+use super::written::{self, Appeared, appeared, content_files, local_path, metadata_file, snapshots, warm};
 use crate::{BenchError, Result};
 
 /// The namespace in the REST catalog.
@@ -75,7 +75,7 @@ impl Base {
         let warehouse = plan.fresh(workload);
         let folder = warehouse.join("default/lineitem");
         fs::create_dir_all(folder.join("metadata"))?;
-        let mut metadata: Value = serde_json::from_slice(&fs::read(&self.metadata_file)?)?;
+        let mut metadata = written::metadata(&self.metadata_file)?;
         metadata["location"] = json!(format!("file://{}", text_of(&fs::canonicalize(&folder)?)?));
         match metadata["properties"].as_object_mut() {
             Some(all) => all.extend(properties(mode)),

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use crate::{BenchError, Result};
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Parquet files below a folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,7 +145,7 @@ pub(super) struct TableState {
 /// Reads the state of `default.NAME` from a warehouse's catalog and the metadata file that it points to.
 pub(super) fn table_state(warehouse: &Path, name: &str) -> Result<TableState> {
     let path = metadata_file(warehouse, name)?;
-    state_of(&serde_json::from_slice(&fs::read(&path)?)?)
+    state_of(&metadata(&path)?)
         .ok_or_else(|| BenchError(format!("{} has no current snapshot with a summary", path.display())))
 }
 
@@ -157,6 +161,17 @@ pub(super) fn metadata_file(warehouse: &Path, name: &str) -> Result<PathBuf> {
     Ok(local_path(&location))
 }
 
+/// What a metadata file says; a large one may be compressed.
+pub(super) fn metadata(metadata_file: &Path) -> Result<Value> {
+    let mut bytes = fs::read(metadata_file)?;
+    if bytes.starts_with(&GZIP) {
+        let mut inflated = Vec::new();
+        GzDecoder::new(&bytes[..]).read_to_end(&mut inflated)?;
+        bytes = inflated;
+    }
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
 /// The path of a location on this machine.
 pub(super) fn local_path(location: &str) -> PathBuf {
     location.strip_prefix("file:").map_or(location, |rest| rest.strip_prefix("//").unwrap_or(rest)).into()
@@ -164,8 +179,7 @@ pub(super) fn local_path(location: &str) -> PathBuf {
 
 /// How many snapshots a metadata file tells.
 pub(super) fn snapshots(metadata_file: &Path) -> Result<u64> {
-    let metadata: Value = serde_json::from_slice(&fs::read(metadata_file)?)?;
-    Ok(metadata["snapshots"].as_array().map_or(0, |all| all.len() as u64))
+    Ok(metadata(metadata_file)?["snapshots"].as_array().map_or(0, |all| all.len() as u64))
 }
 
 fn state_of(metadata: &Value) -> Option<TableState> {

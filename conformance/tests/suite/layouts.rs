@@ -86,6 +86,41 @@ fn gzip_metadata_is_read_by_everyone() {
 }
 
 #[test]
+fn large_metadata_is_compressed_unasked_and_read_by_everyone() {
+    let warehouse = Warehouse::new().unwrap();
+    // Small at first; then large, with more snapshots than are compressed together.
+    let statements = inserts("a", 0..150);
+    let run = |statements: &[String]| {
+        let sql = statements.join(";\n") + ";\n";
+        warehouse.run_input(&sql).unwrap().success().unwrap();
+    };
+    run(&["CREATE TABLE a (id bigint, p string) USING iceberg".to_owned()]);
+    run(&statements[..5]);
+    let is_gzip = || warehouse.metadata_location("default.a").unwrap().ends_with(".gz.metadata.json");
+    assert!(!is_gzip());
+    run(&statements[5..]);
+    assert!(is_gzip());
+    everyone_reads(&warehouse, "default.a", &rows(0..150), |_| None);
+    let files = warehouse.files().unwrap();
+    let sizes = |compressed: bool| {
+        let ours = files.iter().filter(move |file| file.ends_with(".gz.metadata.json") == compressed);
+        let ours = ours.filter(|file| file.ends_with(".metadata.json"));
+        ours.map(|file| std::fs::metadata(warehouse.path().join(file)).unwrap().len()).max().unwrap()
+    };
+    // The last of all is smaller than half of the last that was not compressed.
+    assert!(sizes(true) * 2 < sizes(false), "{} {}", sizes(true), sizes(false));
+    // Spark reads it and goes on; what it writes is not compressed. Neither is what the table asks for plainly.
+    spark(&warehouse, &["INSERT INTO icecap.default.a VALUES (150, 'p0')"]);
+    assert!(!is_gzip());
+    run(&inserts("a", 151..153));
+    assert!(is_gzip());
+    run(&["ALTER TABLE a SET TBLPROPERTIES ('write.metadata.compression-codec' = 'none')".to_owned()]);
+    assert!(!is_gzip());
+    everyone_reads(&warehouse, "default.a", &rows(0..153), |_| None);
+    invariants_hold(&warehouse, "default.a");
+}
+
+#[test]
 fn odd_names_and_deep_nesting_are_read_by_everyone() {
     let warehouse = Warehouse::new().unwrap();
     let create = r#"CREATE TABLE odd ("a.b" bigint, "with space" string, "ünï" double,

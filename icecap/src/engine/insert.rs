@@ -37,18 +37,20 @@ impl Run {
             Ok(planned) => planned,
             Err(error) => return self.replay_or(StatementKind::Insert, target, error).await,
         };
-        let metadata = loaded.document.metadata().clone();
+        let metadata = loaded.document.metadata();
         let base = metadata.current_snapshot_id();
         let intent = Intent {
             kind: StatementKind::Insert,
             target,
             bases: base.map(|snapshot| (metadata.uuid(), snapshot)).into_iter().collect(),
-            prefixes: vec![data_location(&metadata)?],
+            prefixes: vec![data_location(metadata)?],
         };
         self.write(intent, |write| async move {
-            let files = self.stage(write, &metadata, &source).await?;
+            let LoadedTable { ident, document, .. } = loaded;
+            let metadata = document.metadata();
+            let files = self.stage(write, metadata, &source).await?;
             Ok(vec![TableChange {
-                ident: loaded.ident,
+                ident,
                 uuid: Some(metadata.uuid()),
                 reference: MAIN.to_owned(),
                 base,

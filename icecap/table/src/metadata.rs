@@ -5,6 +5,9 @@
 //! patched into it (`text`); every other change goes through a merge of the trees (`merge`). A file of
 //! any other engine therefore survives load and store unchanged.
 
+mod cursor;
+mod gzip;
+mod list;
 mod merge;
 mod new_table;
 mod parse;
@@ -31,8 +34,16 @@ use crate::storage::Storage;
 
 /// The property that moves the metadata folder.
 const METADATA_PATH: &str = "write.metadata.path";
-/// The property that compresses metadata files.
+/// The property that says whether metadata files are compressed: `gzip` or `none`.
 const METADATA_CODEC: &str = "write.metadata.compression-codec";
+
+/// The length in bytes from which a metadata file is compressed when the table does not say. Each commit writes the
+/// whole file, and syncing a large one is most of what a small commit takes.
+const LARGE_BYTES: usize = 64 << 10;
+
+/// How many of the files before it may have what a file has in common with one in the cache: so many commits of other
+/// processes may lie between two of this one.
+const SHARED_WITH: usize = 8;
 
 /// What text and model take together in memory for each byte of text, roughly.
 const BYTES_PER_TEXT_BYTE: usize = 4;
@@ -76,7 +87,7 @@ impl TableDocument {
         if let Some(known) = storage.cache().get::<Self>(location) {
             return Ok(Self::clone(&known));
         }
-        let document = Self::load(storage, location).await?;
+        let document = Self::load(storage, location).await?.sharing(storage.cache());
         document.keep_in(storage.cache(), location);
         Ok(document)
     }
@@ -86,7 +97,21 @@ impl TableDocument {
         // Hadoop's `v42.metadata.json` names another file once the table was dropped and made again.
         let base_name = location.rsplit('/').next().unwrap_or(location);
         if base_name.contains('-') {
-            cache.put(location, Arc::new(self.clone()), self.text.length() * BYTES_PER_TEXT_BYTE);
+            let bytes = self.text.length() * BYTES_PER_TEXT_BYTE + self.text.compressed_bytes();
+            cache.put(location, Arc::new(self.clone()), bytes);
+        }
+    }
+
+    /// This document, which shares what it can with an earlier one that this process committed: most of it is
+    /// compressed there.
+    fn sharing(self, cache: &ObjectCache) -> Self {
+        if !self.is_compressed() {
+            return self;
+        }
+        let mut log = self.metadata.metadata_log().iter().rev().take(SHARED_WITH);
+        match log.find_map(|entry| cache.get::<Self>(&entry.metadata_file)) {
+            Some(known) => Self { text: self.text.sharing(&known.text), metadata: self.metadata },
+            None => self,
         }
     }
 
@@ -198,7 +223,7 @@ impl TableDocument {
                 entry["timestamp-ms"] = now_ms.into();
             }
         }
-        let text = Text::of(&merge::merge(&self.tree(), &old, new))?;
+        let text = Text::of(&merge::merge(&self.tree(), &old, new))?.sharing(&self.text);
         let metadata = parse::model(&text.to_bytes())?;
         Ok(Self { text, metadata: Arc::new(metadata) })
     }
@@ -222,14 +247,21 @@ impl TableDocument {
         }
     }
 
-    /// The metadata file's bytes, compressed where the table asks for it.
+    /// The metadata file's bytes: a gzip file where the table asks for one, or does not say and the file is large
+    /// (64 KiB). What an earlier document of the table has compressed is not compressed again.
+    ///
+    /// # Errors
+    /// None that the document can cause.
     pub fn to_bytes(&self) -> Result<Bytes> {
-        let json = self.text.to_bytes();
-        if self.is_compressed() { parse::deflated(&json).map(Bytes::from) } else { Ok(json.into()) }
+        let bytes = if self.is_compressed() { self.text.to_gzip()? } else { self.text.to_bytes() };
+        Ok(bytes.into())
     }
 
     fn is_compressed(&self) -> bool {
-        self.metadata.properties().get(METADATA_CODEC).is_some_and(|codec| codec.eq_ignore_ascii_case("gzip"))
+        match self.metadata.properties().get(METADATA_CODEC) {
+            Some(codec) => codec.eq_ignore_ascii_case("gzip"),
+            None => self.text.length() >= LARGE_BYTES,
+        }
     }
 
     /// The metadata files that this document's log no longer names and `before`'s did, when the table asks for

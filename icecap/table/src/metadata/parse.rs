@@ -1,11 +1,9 @@
 //! From bytes to tree and model, with every limit that a hostile file needs.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
 use bytes::Bytes;
-use flate2::Compression;
 use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use iceberg::spec::TableMetadata;
 use serde_json::Value;
 
@@ -35,13 +33,6 @@ pub(super) fn inflated(bytes: &[u8]) -> Result<Bytes> {
         return Err(Error::corrupt(format!("metadata file is larger than {METADATA_MAX_BYTES} bytes")));
     }
     Ok(json)
-}
-
-/// The gzip form of a metadata file.
-pub(super) fn deflated(json: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let written = encoder.write_all(json).and_then(|()| encoder.finish());
-    written.map_err(|e| Error::bug("metadata cannot be compressed").with_source(e))
 }
 
 /// The kernel's model of a metadata file. Nesting is limited to 128 levels by the JSON reader.

@@ -2,15 +2,21 @@
 //!
 //! A table of a thousand snapshots has a metadata file of a megabyte, of which an append changes a few
 //! lines. The top-level members are kept as slices of the stored text, byte for byte, and so are the members
-//! of the three lists that grow with every commit.
+//! of the three lists that grow with every commit; what is old of these lists is compressed once (`list`).
 
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::cursor::Cursor;
+use super::gzip::Gzip;
+use super::list::List;
 use crate::error::{Error, Result};
 
 /// The lists that are kept in pieces.
 const LISTS: [&str; 3] = ["snapshots", "snapshot-log", "metadata-log"];
+
+/// A member's comma, quotes and colon.
+const PUNCTUATION: usize = 4;
 
 /// The text of a JSON object; cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,7 +27,7 @@ pub(super) struct Text {
 #[derive(Debug, Clone)]
 enum Node {
     Whole(Bytes),
-    List(Vec<Bytes>),
+    List(List),
 }
 
 impl Text {
@@ -40,7 +46,7 @@ impl Text {
             }
             let is_list = LISTS.contains(&key.as_str()) && value.starts_with(b"[");
             let node = match is_list {
-                true => Node::List(Cursor::new(&value).array().ok_or_else(broken)?),
+                true => Node::List(List::new(Cursor::new(&value).array().ok_or_else(broken)?)),
                 false => Node::Whole(value),
             };
             members.push((key, node));
@@ -48,18 +54,39 @@ impl Text {
         Ok(Self { members })
     }
 
-    /// Its length in bytes, without the punctuation between its members.
+    /// Its length in bytes; only what has to be escaped in a key of the top level is not counted.
     pub(super) fn length(&self) -> usize {
-        let of = |node: &Node| match node {
-            Node::Whole(text) => text.len(),
-            Node::List(items) => items.iter().map(Bytes::len).sum(),
-        };
-        self.members.iter().map(|(key, node)| key.len() + of(node)).sum()
+        let members = self.members.iter().map(|(key, node)| key.len() + PUNCTUATION + node.len());
+        // The braces, without a comma before the first member.
+        members.sum::<usize>().saturating_sub(1) + 2
+    }
+
+    /// What is held compressed beside the text, in bytes.
+    pub(super) fn compressed_bytes(&self) -> usize {
+        self.lists().map(|(_, list)| list.compressed_bytes()).sum()
     }
 
     /// The text of a tree.
     pub(super) fn of(tree: &Value) -> Result<Self> {
         Self::cut(&encoded(tree)?)
+    }
+
+    /// This text, which shares what it has in common with `known`: that is compressed already.
+    pub(super) fn sharing(mut self, known: &Self) -> Self {
+        for (key, node) in &mut self.members {
+            let Node::List(list) = node else { continue };
+            if let Some((_, known)) = known.lists().find(|(other, _)| other == key) {
+                *list = list.sharing(known);
+            }
+        }
+        self
+    }
+
+    fn lists(&self) -> impl Iterator<Item = (&str, &List)> {
+        self.members.iter().filter_map(|(key, node)| match node {
+            Node::List(list) => Some((key.as_str(), list)),
+            Node::Whole(_) => None,
+        })
     }
 
     /// The tree of this text.
@@ -78,10 +105,7 @@ impl Text {
 
     /// How many members a list has; none when it is absent.
     pub(super) fn list_len(&self, key: &str) -> usize {
-        match self.members.iter().find(|(other, _)| other == key) {
-            Some((_, Node::List(list))) => list.len(),
-            _ => 0,
-        }
+        self.lists().find(|(other, _)| *other == key).map_or(0, |(_, list)| list.len())
     }
 
     /// Replaces a member's value in its place, or adds it at the end.
@@ -98,31 +122,38 @@ impl Text {
     pub(super) fn roll(&mut self, key: &str, dropped: usize, value: &impl serde::Serialize) -> Result<()> {
         let value = encoded(value)?;
         match self.members.iter_mut().find(|(other, _)| other == key) {
-            Some((_, Node::List(list))) => {
-                list.drain(..dropped.min(list.len()));
-                list.push(value);
-            }
-            Some((_, node)) => *node = Node::List(vec![value]),
-            None => self.members.push((key.to_owned(), Node::List(vec![value]))),
+            Some((_, Node::List(list))) => list.roll(dropped, value),
+            Some((_, node)) => *node = Node::List(List::new(vec![value])),
+            None => self.members.push((key.to_owned(), Node::List(List::new(vec![value])))),
         }
         Ok(())
     }
 
     /// The whole text.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let length: usize = self.members.iter().map(|(key, node)| key.len() + 4 + node.len()).sum();
-        let mut text = Vec::with_capacity(length + 2);
-        text.push(b'{');
+        let mut text = Vec::with_capacity(self.length());
         for (at, (key, node)) in self.members.iter().enumerate() {
-            if at > 0 {
-                text.push(b',');
-            }
-            text.extend_from_slice(Value::from(key.as_str()).to_string().as_bytes());
-            text.push(b':');
+            begin(&mut text, at, key);
             node.write(&mut text);
         }
-        text.push(b'}');
+        end(&mut text, self.members.is_empty());
         text
+    }
+
+    /// The whole text as a gzip file of one member.
+    pub(super) fn to_gzip(&self) -> Result<Vec<u8>> {
+        let mut gzip = Gzip::new();
+        let mut loose = Vec::new();
+        for (at, (key, node)) in self.members.iter().enumerate() {
+            begin(&mut loose, at, key);
+            match node {
+                Node::Whole(value) => loose.extend_from_slice(value),
+                Node::List(list) => list.compress(&mut gzip, &mut loose)?,
+            }
+        }
+        end(&mut loose, self.members.is_empty());
+        gzip.add_text(&loose)?;
+        Ok(gzip.finish())
     }
 }
 
@@ -130,25 +161,27 @@ impl Node {
     fn len(&self) -> usize {
         match self {
             Self::Whole(text) => text.len(),
-            Self::List(list) => list.iter().map(|text| text.len() + 1).sum::<usize>() + 2,
+            Self::List(list) => list.length(),
         }
     }
 
     fn write(&self, text: &mut Vec<u8>) {
         match self {
             Self::Whole(value) => text.extend_from_slice(value),
-            Self::List(list) => {
-                text.push(b'[');
-                for (at, value) in list.iter().enumerate() {
-                    if at > 0 {
-                        text.push(b',');
-                    }
-                    text.extend_from_slice(value);
-                }
-                text.push(b']');
-            }
+            Self::List(list) => list.write(text),
         }
     }
+}
+
+/// Writes what comes before a member's value.
+fn begin(text: &mut Vec<u8>, at: usize, key: &str) {
+    text.push(if at > 0 { b',' } else { b'{' });
+    text.extend_from_slice(Value::from(key).to_string().as_bytes());
+    text.push(b':');
+}
+
+fn end(text: &mut Vec<u8>, is_empty: bool) {
+    text.extend_from_slice(if is_empty { b"{}" } else { b"}" });
 }
 
 fn encoded(value: &impl serde::Serialize) -> Result<Bytes> {
@@ -160,117 +193,13 @@ fn decoded(text: &[u8]) -> Result<Value> {
     serde_json::from_slice(text).map_err(|e| Error::corrupt("metadata file is not JSON").with_source(e))
 }
 
-/// Finds where the values of one level begin and end.
-struct Cursor<'a> {
-    json: &'a Bytes,
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn new(json: &'a Bytes) -> Self {
-        Self { json, at: 0 }
-    }
-
-    fn peek(&mut self) -> Option<u8> {
-        while matches!(self.json.get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-            self.at += 1;
-        }
-        self.json.get(self.at).copied()
-    }
-
-    fn eat(&mut self, byte: u8) -> Option<()> {
-        let found = self.peek()? == byte;
-        self.at += usize::from(found);
-        found.then_some(())
-    }
-
-    fn object(mut self) -> Option<Vec<(Bytes, Bytes)>> {
-        let mut members = Vec::new();
-        self.eat(b'{')?;
-        if self.eat(b'}').is_some() {
-            return Some(members);
-        }
-        loop {
-            let key = self.value()?;
-            self.eat(b':')?;
-            members.push((key, self.value()?));
-            if self.eat(b',').is_none() {
-                return self.eat(b'}').map(|()| members);
-            }
-        }
-    }
-
-    fn array(mut self) -> Option<Vec<Bytes>> {
-        let mut members = Vec::new();
-        self.eat(b'[')?;
-        if self.eat(b']').is_some() {
-            return Some(members);
-        }
-        loop {
-            members.push(self.value()?);
-            if self.eat(b',').is_none() {
-                return self.eat(b']').map(|()| members);
-            }
-        }
-    }
-
-    /// The text of the next value.
-    fn value(&mut self) -> Option<Bytes> {
-        let first = self.peek()?;
-        let start = self.at;
-        match first {
-            b'"' => self.string()?,
-            b'{' | b'[' => self.nested()?,
-            _ => {
-                while !matches!(
-                    self.json.get(self.at),
-                    None | Some(b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n')
-                ) {
-                    self.at += 1;
-                }
-            }
-        }
-        (self.at > start).then(|| self.json.slice(start..self.at))
-    }
-
-    fn string(&mut self) -> Option<()> {
-        self.at += 1;
-        loop {
-            match self.json.get(self.at)? {
-                b'"' => {
-                    self.at += 1;
-                    return Some(());
-                }
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
-            }
-        }
-    }
-
-    fn nested(&mut self) -> Option<()> {
-        let mut depth = 0_usize;
-        loop {
-            match self.json.get(self.at)? {
-                b'"' => {
-                    self.string()?;
-                    continue;
-                }
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth -= 1,
-                _ => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                return Some(());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
@@ -315,6 +244,14 @@ mod tests {
         assert_eq!(cut("{ }").unwrap().to_bytes(), b"{}");
     }
 
+    fn inflated(file: &[u8]) -> Vec<u8> {
+        let mut text = Vec::new();
+        let mut member = GzDecoder::new(file);
+        member.read_to_end(&mut text).unwrap();
+        assert!(member.into_inner().is_empty());
+        text
+    }
+
     proptest! {
         #[test]
         fn any_object_comes_back(members in proptest::collection::btree_map(".{0,6}", any::<Leaf>(), 0..6)) {
@@ -322,6 +259,25 @@ mod tests {
             let pretty = serde_json::to_string_pretty(&tree).unwrap();
             prop_assert_eq!(cut(&pretty).unwrap().tree().unwrap(), tree.clone());
             prop_assert_eq!(Text::of(&tree).unwrap().tree().unwrap(), tree);
+        }
+
+        #[test]
+        fn the_compressed_text_is_the_text(
+            members in proptest::collection::btree_map(".{0,6}", any::<Leaf>(), 0..6),
+            lists in proptest::collection::vec((0..LISTS.len(), 0..200_usize), 0..3),
+            added in proptest::collection::vec((0..LISTS.len(), 0..3_usize, any::<Leaf>()), 0..9),
+        ) {
+            let mut tree: Map<String, Value> = members.into_iter().map(|(key, leaf)| (key, leaf.0)).collect();
+            tree.extend(lists.into_iter().map(|(list, length)| (LISTS[list].to_owned(), (0..length).collect())));
+            let mut text = Text::of(&Value::Object(tree)).unwrap();
+            prop_assert_eq!(inflated(&text.to_gzip().unwrap()), text.to_bytes());
+            for (list, dropped, leaf) in added {
+                text.roll(LISTS[list], dropped, &leaf.0).unwrap();
+                prop_assert_eq!(inflated(&text.to_gzip().unwrap()), text.to_bytes());
+            }
+            let again = Text::of(&text.tree().unwrap()).unwrap().sharing(&text);
+            prop_assert_eq!(again.tree().unwrap(), text.tree().unwrap());
+            prop_assert_eq!(inflated(&again.to_gzip().unwrap()), again.to_bytes());
         }
 
         #[test]
