@@ -1,5 +1,7 @@
 //! `EXPLAIN` tells what the plan says, `EXPLAIN ANALYZE` what happened.
 
+mod changes;
+
 use icecap_conformance::stack::Warehouse;
 
 /// The lines of the last statement's answer.

@@ -1,6 +1,9 @@
 //! The `.slt` files about DELETE, UPDATE and MERGE: the same files with the same results in every layout of tables, over the
 //! engine as one long-lived process.
 
+mod larger_than_memory;
+mod opened;
+
 use icecap_conformance::slt::{Layout, LayoutDriver, Parting, run_file};
 use icecap_conformance::stack::Warehouse;
 
@@ -30,7 +33,17 @@ macro_rules! files {
     };
 }
 
-files!(delete, delete_subqueries, errors, merge, merge_duplicates, update, update_from, update_struct);
+files!(
+    delete,
+    delete_subqueries,
+    errors,
+    merge,
+    merge_duplicates,
+    merge_subqueries,
+    update,
+    update_from,
+    update_struct
+);
 
 /// Of the files' own partitioning, which is the point, and once without.
 #[test]

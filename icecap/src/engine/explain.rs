@@ -1,6 +1,6 @@
 //! `EXPLAIN`: what a statement would do, from the plan that would do it; `EXPLAIN ANALYZE`: what it did.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use datafusion::common::Statistics;
@@ -181,7 +181,12 @@ impl Run {
     fn analyzed(&self, result: StatementResult) -> Result<StatementResult> {
         let mut lines = Lines::default();
         match result {
-            StatementResult::Written(summary) => add_summary(&mut lines, &summary),
+            StatementResult::Written(summary) => {
+                add_summary(&mut lines, &summary);
+                for (name, value) in self.notes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                    lines.below(name, value);
+                }
+            }
             StatementResult::Done(done) => {
                 lines.add(format!("{}: the table exists already, nothing was done", done.statement));
             }

@@ -25,19 +25,20 @@ impl Run {
         let planned = self.plan_change(change).await?;
         let mut lines = Lines::default();
         lines.add(format!("{} of {}", title(change.kind()), planned.loaded.ident));
-        lines.below("mode", mode(&planned));
-        lines.below("isolation", format!("{:?}", planned.settings.isolation).to_lowercase());
-        lines.below("files", files(&planned));
+        for (name, value) in decided(&planned) {
+            lines.below(name, value);
+        }
         if planned.settings.mode == RowLevelMode::CopyOnWrite {
             let bytes = planned.scan.files.iter().map(|file| file.file_size_bytes).sum();
             lines.below("written again", format!("those with such rows, at most {}", size(bytes)));
         }
         let write = WriteId::new(self.parts.ids.uuid());
         let Some(root) = self.delta_plan(write, &planned, planned.sort_merge).await? else {
-            lines.below("read", "nothing: metadata decides");
+            let (name, value) = NOTHING_READ;
+            lines.below(name, value);
             return lines.rows();
         };
-        lines.below("join", join(root.input()).unwrap_or("none"));
+        lines.below("join", join(root.input()));
         lines.below("estimated", estimate(root.input())?);
         let root: Arc<dyn ExecutionPlan> = root;
         self.add_scans(&mut lines, Some(&root));
@@ -170,6 +171,18 @@ fn tried(kind: StatementKind, table: &str, changes: &FileChanges) -> Result<Stat
     lines.rows()
 }
 
+/// Told of a statement that reads nothing.
+pub(super) const NOTHING_READ: (&str, &str) = ("read", "nothing: metadata decides");
+
+/// What is decided before a statement runs: how its rows are deleted, and which files it reads.
+pub(super) fn decided(planned: &Planned) -> [(&'static str, String); 3] {
+    [
+        ("mode", mode(planned)),
+        ("isolation", format!("{:?}", planned.settings.isolation).to_lowercase()),
+        ("files", files(planned)),
+    ]
+}
+
 fn mode(planned: &Planned) -> String {
     let mode = planned.settings.mode;
     match mode {
@@ -189,8 +202,12 @@ fn files(planned: &Planned) -> String {
     )
 }
 
-/// How a plan joins, where it does.
-fn join(plan: &Arc<dyn ExecutionPlan>) -> Option<&'static str> {
+/// How a plan joins.
+pub(super) fn join(plan: &Arc<dyn ExecutionPlan>) -> &'static str {
+    first_join(plan).unwrap_or("none")
+}
+
+fn first_join(plan: &Arc<dyn ExecutionPlan>) -> Option<&'static str> {
     let own = match plan.name() {
         "HashJoinExec" => Some("hash join, one side in memory"),
         "SortMergeJoinExec" => Some("sort-merge join, which spills"),
@@ -198,5 +215,5 @@ fn join(plan: &Arc<dyn ExecutionPlan>) -> Option<&'static str> {
         "CrossJoinExec" => Some("every row with every row"),
         _ => None,
     };
-    own.or_else(|| plan.children().into_iter().find_map(join))
+    own.or_else(|| plan.children().into_iter().find_map(first_join))
 }

@@ -15,7 +15,7 @@ mod twice;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use icecap_table::commit::{
     Change, FileChanges, RemovedFile, RowCounts, StatementKind, TableChange, Validation,
@@ -27,6 +27,7 @@ use icecap_table::scan::ScanFile;
 
 pub(super) use self::plan::Planned;
 use super::StatementResult;
+use super::explain_changes::{NOTHING_READ, decided, join};
 use super::insert::{MAIN, data_location};
 use super::session::Run;
 use super::write::{ActiveWrite, Intent};
@@ -111,8 +112,8 @@ impl Run {
         planned: &Planned,
         change: RowChange<'_>,
     ) -> Result<Changed> {
-        let mut outcome = match self.delta(write, planned).await {
-            Ok(outcome) => outcome,
+        let (mut outcome, joined) = match self.delta(write, planned).await {
+            Ok(ran) => ran,
             Err(error) if is_matched_twice(&error).is_some() => {
                 return Err(self.name_the_row(planned, change, error).await);
             }
@@ -149,6 +150,8 @@ impl Run {
             added.extend(deletes.added);
             removed.extend(deletes.removed);
         }
+        *self.notes.lock().unwrap_or_else(PoisonError::into_inner) =
+            decided(planned).into_iter().chain([joined]).collect();
         let removed: BTreeSet<RemovedFile> = removed.into_iter().collect();
         let files = FileChanges {
             added,
@@ -161,11 +164,17 @@ impl Run {
         Ok(Changed { files, rewrites, left_files })
     }
 
-    /// Runs the stage that finds rows and writes the new ones.
-    async fn delta(&self, write: ActiveWrite, planned: &Planned) -> Result<Outcome> {
+    /// Runs the stage that finds rows and writes the new ones; and how it joined, to be told.
+    async fn delta(
+        &self,
+        write: ActiveWrite,
+        planned: &Planned,
+    ) -> Result<(Outcome, (&'static str, String))> {
         let Some(root) = self.delta_plan(write.id, planned, planned.sort_merge).await? else {
-            return Ok(Outcome::default());
+            let (name, value) = NOTHING_READ;
+            return Ok((Outcome::default(), (name, value.to_owned())));
         };
+        let joined = join(root.input()).to_owned();
         let stages = self.cut(root).await?;
         match self.run_stages(write, stages).await {
             // A hash join holds one of its sides in memory; a sort-merge join needs neither there.
@@ -173,11 +182,12 @@ impl Run {
                 tracing::info!(%error, "the statement is run again with a join that spills");
                 let root = self.delta_plan(write.id, planned, true).await?;
                 let root = root.ok_or_else(|| Error::bug("a statement lost its plan"))?;
+                let joined = format!("{}: a hash join had no room in memory", join(root.input()));
                 let stages = self.cut(root).await?;
                 let outcome = self.run_stages(write, stages).await?;
-                Ok(Outcome { left_files: true, ..outcome })
+                Ok((Outcome { left_files: true, ..outcome }, ("join", joined)))
             }
-            result => result,
+            result => result.map(|outcome| (outcome, ("join", joined))),
         }
     }
 

@@ -67,6 +67,7 @@ impl Session {
             scans: ScanLog::default(),
             started_ms: self.parts.clock.now_ms(),
             winners: Arc::default(),
+            notes: Arc::default(),
         };
         match &statement.statement {
             Statement::CreateTable(create) => run.create_table(create).await,
@@ -124,6 +125,8 @@ pub(super) struct Run {
     pub(super) started_ms: i64,
     /// The winners' files, where other attempts may have left some.
     pub(super) winners: Arc<Mutex<Option<HashSet<String>>>>,
+    /// What `EXPLAIN ANALYZE` tells beside the summary: how rows were found and changed.
+    pub(super) notes: Arc<Mutex<Vec<(&'static str, String)>>>,
 }
 
 impl std::fmt::Debug for Run {

@@ -28,6 +28,10 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::Plan(message)
         | DataFusionError::Configuration(message)
         | DataFusionError::Execution(message) => Error::invalid(message),
+        DataFusionError::NotImplemented(message) if message.contains("Subquery(") => Error::unsupported(
+            "this subquery cannot be planned as a join: compare what it takes from around it by `=`, and without LIMIT or \
+             UNION inside, or write the join yourself",
+        ),
         DataFusionError::NotImplemented(message) => {
             Error::unsupported(format!("this is not supported yet: {message}"))
         }

@@ -8,6 +8,8 @@ mod average;
 mod cast;
 mod doubles;
 mod in_lists;
+mod membership;
+mod nested;
 mod not_in;
 mod scalar;
 mod sum;
@@ -35,19 +37,22 @@ pub fn register(state: SessionStateBuilder) -> SessionStateBuilder {
 /// Gives every expression of the plan, its subqueries included, Trino's meaning. Names of outputs stay.
 pub(crate) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
-        let node = not_in::of_filter(doubles::of_inputs(node)?)?;
+        let node = doubles::of_inputs(node)?;
         let schema = merge_schema(&node.inputs());
         let names = NamePreserver::new(&node);
         let rewritten = node.map_expressions(|expr| {
             let name = names.save(&expr);
             let rewritten = expr.transform_up(|expr| {
                 let expr = cast::of_expr(scalar::of_expr(expr)?, &schema)?;
-                let expr = text::of_expr(doubles::of_expr(expr, &schema), &schema)?;
+                let expr = nested::of_expr(doubles::of_expr(expr, &schema), &schema);
+                let expr = text::of_expr(expr, &schema)?;
                 Ok(Transformed::yes(arithmetic::of_expr(expr, &schema)?))
             })?;
             Ok(rewritten.update_data(|expr| name.restore(expr)))
         })?;
-        rewritten.map_data(LogicalPlan::recompute_schema).map(|node| Transformed::yes(node.data))
+        let node = rewritten.map_data(LogicalPlan::recompute_schema)?.data;
+        // Subqueries last: what they look at outside has its meaning then.
+        membership::of_node(not_in::of_filter(node)?).map(Transformed::yes)
     })
     .map(|rewritten| rewritten.data)
     .map_err(from_datafusion)

@@ -31,6 +31,14 @@ use crate::write::{
     ActedRows, FilePositions, IcebergDeltaExec, IcebergWriteExec, KIND_DATA, KIND_POSITIONS, KIND_ROWS,
 };
 
+/// Each sort sets aside that part of the memory for merging what it spilled. A join by sorting has two sorts in each
+/// partition, so that DataFusion's own 10 MB each would leave nothing of little memory.
+const SORT_RESERVATIONS: u64 = 32;
+/// Memory for each spilled run that a merge reads at once: without a bound the first merge takes all there is, and the
+/// other sorts of the same join have none.
+const BYTES_PER_RUN: u64 = 16 << 20;
+/// Runs that a merge reads at once, at least.
+const FEWEST_RUNS: u64 = 3;
 /// Consumers that an out-of-memory error names.
 const LARGEST_CONSUMERS: usize = 5;
 /// How long the writers of a failed task are waited for.
@@ -68,7 +76,13 @@ impl Worker {
     /// `Invalid` when the settings make no runtime, such as a temporary directory that cannot be used.
     pub fn new(storage: Storage, settings: WorkerSettings) -> Result<Self> {
         let runtime = runtime(settings.memory_bytes, settings.temp_dir.clone())?;
-        let state = planner_state(session_config(settings.threads, BATCH_ROWS), runtime);
+        let mut config = session_config(settings.threads, BATCH_ROWS);
+        if let Some(bytes) = settings.memory_bytes {
+            let share = usize::try_from(bytes / SORT_RESERVATIONS).unwrap_or(usize::MAX);
+            let own = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+            *own = share.min(*own);
+        }
+        let state = planner_state(config, runtime);
         Ok(Self { storage, state, settings, clock: Arc::new(SystemClock), ids: Arc::new(SystemIds) })
     }
 
@@ -162,9 +176,14 @@ fn runtime(memory_bytes: Option<u64>, temp_dir: Option<PathBuf>) -> Result<Arc<R
         Some(directory) => DiskManagerMode::Directories(vec![directory]),
         None => DiskManagerMode::OsTmpDirectory,
     };
+    let mut disks = DiskManagerBuilder::default().with_mode(mode);
+    if let Some(bytes) = memory_bytes {
+        let runs = (bytes / BYTES_PER_RUN).max(FEWEST_RUNS);
+        disks = disks.with_max_spill_merge_fan_in(usize::try_from(runs).unwrap_or(usize::MAX));
+    }
     RuntimeEnvBuilder::new()
         .with_memory_pool(pool)
-        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+        .with_disk_manager_builder(disks)
         .build_arc()
         .map_err(|error| from_datafusion(error).with_kind(icecap_table::ErrorKind::Invalid))
 }

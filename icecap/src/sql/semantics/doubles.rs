@@ -113,6 +113,7 @@ pub(super) fn of_inputs(node: LogicalPlan) -> Result<LogicalPlan> {
                 let width = inputs.first().map_or(0, |input| input.schema().fields().len());
                 (0..width).map(|at| float_beside_decimal(&types_of(at))).collect()
             })?;
+            let inputs = columns_of_all(inputs, super::nested::of_union)?;
             // DataFusion's own coercion, which comes after this pass and would change the types of columns that
             // have been assigned to a table's by then. What cannot be one column is told there.
             let inputs = columns_of_all(inputs, |inputs| match coerce_union_schema(inputs) {

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, ExprSchema, Result};
+use datafusion::common::{Column, DFSchema, ExprSchema, Result};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::{
     BinaryExpr, Expr, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Subquery,
 };
 use icecap_table::Error;
 
+use super::membership::value_of;
 use crate::plan::to_datafusion;
 
 /// The filter with each such condition as one about existence.
@@ -39,10 +40,10 @@ fn of_condition(condition: Expr, input: &Arc<LogicalPlan>, alone: bool) -> Resul
             Expr::InSubquery(inside) => {
                 of_in(InSubquery { negated: !inside.negated, ..inside }, input, alone)
             }
-            inner => whole(Expr::Not(Box::new(inner))),
+            inner => whole(Expr::Not(Box::new(inner)), input),
         },
         Expr::InSubquery(inside) => of_in(inside, input, alone),
-        other => whole(other),
+        other => whole(other, input),
     }
 }
 
@@ -53,7 +54,7 @@ fn of_in(inside: InSubquery, input: &Arc<LogicalPlan>, alone: bool) -> Result<Ex
     let InSubquery { expr, subquery, .. } = inside;
     // No row that equals it, and none of which that is unknown.
     let mut outer = subquery.outer_ref_columns;
-    let expr = outside(*expr, input, &mut outer)?;
+    let expr = outside(*expr, input.schema(), &mut outer)?;
     let inner = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
     let rows = LogicalPlanBuilder::from(subquery.subquery)
         .filter(Expr::IsNotFalse(Box::new(inner.eq(expr))))?
@@ -63,10 +64,10 @@ fn of_in(inside: InSubquery, input: &Arc<LogicalPlan>, alone: bool) -> Result<Ex
 }
 
 /// An expression over `input`'s columns as a subquery writes it.
-fn outside(expr: Expr, input: &Arc<LogicalPlan>, outer: &mut Vec<Expr>) -> Result<Expr> {
+pub(super) fn outside(expr: Expr, input: &DFSchema, outer: &mut Vec<Expr>) -> Result<Expr> {
     let expr = expr.transform_up(|expr| match expr {
         Expr::Column(column) => {
-            let field = Arc::clone(input.schema().field_from_column(&column)?);
+            let field = Arc::clone(input.field_from_column(&column)?);
             let reference = Expr::OuterReferenceColumn(field, column);
             if !outer.contains(&reference) {
                 outer.push(reference.clone());
@@ -81,15 +82,15 @@ fn outside(expr: Expr, input: &Arc<LogicalPlan>, outer: &mut Vec<Expr>) -> Resul
     Ok(expr.data)
 }
 
-/// Something else than AND, OR and NOT IN: it must not look into the answer of an IN.
-fn whole(expr: Expr) -> Result<Expr> {
-    if has_in_subquery(&expr)? { Err(refused()) } else { Ok(expr) }
+/// Something else than AND, OR and NOT IN: it looks into the answer of an IN.
+fn whole(expr: Expr, input: &Arc<LogicalPlan>) -> Result<Expr> {
+    if has_in_subquery(&expr)? { Ok(value_of(expr, input.schema())?.data) } else { Ok(expr) }
 }
 
 fn refused() -> datafusion::common::DataFusionError {
     to_datafusion(Error::unsupported(
-        "IN (subquery) inside of NOT (…), CASE or another expression is not supported: put it beside AND and OR, or \
-         write EXISTS",
+        "IN (subquery) of a value that is itself a subquery is not supported where NULL matters: join the two, or write \
+         EXISTS",
     ))
 }
 
