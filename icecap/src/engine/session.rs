@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::Instant;
 
+use super::races::LostRaces;
 use super::row_level::RowChange;
 use super::{Cancel, DoneSummary, OptimizeRequest, Parts, VacuumRequest, WriteSummary};
 use crate::scan::ScanLog;
@@ -67,6 +68,7 @@ impl Session {
             scans: ScanLog::default(),
             started_ms: self.parts.clock.now_ms(),
             winners: Arc::default(),
+            races: LostRaces::default(),
         };
         match &statement.statement {
             Statement::CreateTable(create) => run.create_table(create).await,
@@ -124,6 +126,8 @@ pub(super) struct Run {
     pub(super) started_ms: i64,
     /// The winners' files, where other attempts may have left some.
     pub(super) winners: Arc<Mutex<Option<HashSet<String>>>>,
+    /// The races that it lost.
+    pub(super) races: LostRaces,
 }
 
 impl std::fmt::Debug for Run {
