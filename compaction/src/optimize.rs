@@ -3,8 +3,11 @@
 //! `survey` plans the table's files, [`groups`](mod@groups) says which are rewritten together, the engine reads each
 //! group with its deletes applied and writes it anew, and one change replaces all of them. Rows, row ids and the order
 //! of the table's sort order stay; the new files keep the sequence number of the snapshot that was read, so that
-//! nothing that was deleted before comes back and nothing that is deleted meanwhile is lost. Who changed one of the
-//! files meanwhile has won: the groups concerned are planned again (`race`).
+//! nothing that was deleted before comes back and nothing that is deleted meanwhile is lost.
+//!
+//! Who changes rows goes first: statements that are under way when the rewrite is done are waited for, some time, and
+//! who changed one of the files meanwhile has won. The groups concerned are left to the next `OPTIMIZE` where others
+//! are done, else planned again (`race`).
 
 pub mod groups;
 mod race;
@@ -34,6 +37,8 @@ struct Progress {
     done: Vec<Rewritten>,
     /// Whether files were staged that no change names.
     left_files: bool,
+    /// Races lost.
+    lost: u32,
 }
 
 /// Runs `OPTIMIZE`, or `system.rewrite_data_files`.
@@ -72,9 +77,16 @@ pub async fn run(upkeep: &Upkeep, request: &OptimizeRequest) -> Result<Statement
             async move {
                 let mut now = std::mem::take(&mut *progress.lock().unwrap_or_else(PoisonError::into_inner));
                 if lost.is_some() {
+                    now.lost += 1;
+                    upkeep.back_off(now.lost).await?;
                     again(&upkeep, &table, &mut now).await?;
                 }
-                let changes = rewrite(&upkeep, write, &mut now).await?;
+                rewrite(&upkeep, write, &mut now).await?;
+                if !now.done.is_empty() && upkeep.give_way(write, uuid).await? {
+                    again(&upkeep, &table, &mut now).await?;
+                    rewrite(&upkeep, write, &mut now).await?;
+                }
+                let changes = changes(&upkeep, &now)?;
                 *progress.lock().unwrap_or_else(PoisonError::into_inner) = now;
                 Ok(changes)
             }
@@ -82,20 +94,32 @@ pub async fn run(upkeep: &Upkeep, request: &OptimizeRequest) -> Result<Statement
         .await
 }
 
-/// Plans again what a lost race cost: the groups whose inputs are not any more what was read.
+/// Brings what was done up to the table as it is now. Groups whose inputs are not what was read are dropped; only when
+/// none is left, their files are planned again.
 async fn again(upkeep: &Upkeep, table: &Name, progress: &mut Progress) -> Result<()> {
     let loaded = upkeep.load(table).await?;
-    let mut survey = survey::all_files(upkeep, loaded).await?;
+    let mut survey = upkeep.limited(survey::all_files(upkeep, loaded)).await?;
     let lost = race::keep_untouched(&mut progress.done, &survey.plan);
     progress.left_files |= !lost.is_empty();
-    tracing::info!(files = lost.len(), "files that were being rewritten were changed by another write");
-    survey.choose(|file| lost.contains(&file.path))?;
+    let is_rest_done = !progress.done.is_empty();
+    tracing::info!(
+        files = lost.len(),
+        is_rest_done,
+        "files that were rewritten were changed by another write"
+    );
+    if !is_rest_done {
+        survey.choose(|file| lost.contains(&file.path))?;
+    }
+    let planned = survey.groups.iter().map(|group| group.files.len()).sum();
+    if progress.lost > 0 {
+        upkeep.planned_again(planned, survey.plan.files.len());
+    }
     progress.survey = Some(survey);
     Ok(())
 }
 
-/// Rewrites what is still to be, and gives the change that replaces all inputs by all outputs.
-async fn rewrite(upkeep: &Upkeep, write: UpkeepWrite, progress: &mut Progress) -> Result<Vec<TableChange>> {
+/// Rewrites what is still to be.
+async fn rewrite(upkeep: &Upkeep, write: UpkeepWrite, progress: &mut Progress) -> Result<()> {
     let Some(survey) = &mut progress.survey else {
         return Err(Error::bug("a rewrite without a survey of its table"));
     };
@@ -114,6 +138,14 @@ async fn rewrite(upkeep: &Upkeep, write: UpkeepWrite, progress: &mut Progress) -
         progress.done.push(group);
         progress.left_files |= left_files;
     }
+    Ok(())
+}
+
+/// The change that replaces all inputs by all outputs.
+fn changes(upkeep: &Upkeep, progress: &Progress) -> Result<Vec<TableChange>> {
+    let Some(survey) = &progress.survey else {
+        return Err(Error::bug("a rewrite without a survey of its table"));
+    };
     if progress.done.is_empty() {
         return Ok(Vec::new());
     }

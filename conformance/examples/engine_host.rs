@@ -95,6 +95,7 @@ async fn objects(session: &Session, sql: &str) -> Result<Vec<Value>> {
                     snapshot_id: write.snapshot_id,
                     seconds: write.seconds,
                     cost: None,
+                    races: write.races,
                 });
                 printed.extend(summary.show(Format::Json).into_bytes());
             }

@@ -14,6 +14,7 @@ mod explain_changes;
 mod insert;
 mod progress;
 mod query;
+mod races;
 mod resolve;
 mod row_level;
 mod session;
@@ -42,6 +43,7 @@ use icecap_table::storage::{RequestCounts, Storage};
 
 pub use cancel::Cancel;
 pub use progress::{Progress, Reading};
+pub use races::Races;
 pub use session::{Session, StatementResult};
 pub use settings::{EngineSettings, Writers};
 pub use summary::{Cost, DoneSummary, WriteSummary};
@@ -199,6 +201,14 @@ impl Engine {
         let mut parts = self.parts.as_ref().clone();
         parts.executor = make(parts.executor);
         parts.runner = parts.runner.with_executor(Arc::clone(&parts.executor));
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// The same engine with another way to the commit service for its writes, made of the one that it has.
+    #[must_use]
+    pub fn with_commit(&self, make: impl FnOnce(Arc<dyn CommitClient>) -> Arc<dyn CommitClient>) -> Self {
+        let mut parts = self.parts.as_ref().clone();
+        parts.commit = make(parts.commit);
         Self { parts: Arc::new(parts) }
     }
 

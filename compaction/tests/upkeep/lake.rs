@@ -139,6 +139,25 @@ impl Lake {
         path
     }
 
+    /// Makes every file of the table as old as so many hours: what no snapshot names is an orphan then.
+    pub fn age_files(&self, hours: u64) {
+        let mut folders = vec![self.table_folder()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => set_time(&path, SystemTime::now() - Duration::from_secs(hours * 3600)),
+                }
+            }
+        }
+    }
+
+    /// Runs `OPTIMIZE` as one that nobody has to wait for: it does not wait for statements under way either.
+    pub async fn compacted(&self, sql: &str) -> WriteSummary {
+        crate::gate::run_one(&self.engine.with_commit(crate::gate::blind), sql).await.unwrap()
+    }
+
     /// The ledger, as another process sees it.
     pub async fn ledger(&self) -> SqliteStore {
         SqliteStore::open(self.path().join("catalog.db"), "icecap", Arc::new(SystemClock)).await.unwrap()

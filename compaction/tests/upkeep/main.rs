@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod beside;
+mod gate;
 mod lake;
 mod optimize;
+mod races;
+mod sorted;
 mod vacuum;

@@ -249,6 +249,7 @@ pub(crate) fn written(write: icecap::engine::WriteSummary) -> Summary {
         seconds: write.seconds,
         // Of one attempt in this process nothing is to be told: it is not paid for, and not repeated.
         cost: write.cost.filter(|cost| cost.place != usage::Place::InProcess || cost.attempts > 1),
+        races: write.races,
     })
 }
 

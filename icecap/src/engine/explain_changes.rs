@@ -13,7 +13,7 @@ use icecap_table::staged_file::{FileContent, StagedFile};
 use super::StatementResult;
 use super::explain::{Lines, add_plan, estimate, size};
 use super::insert::data_location;
-use super::row_level::{Planned, RowChange};
+use super::row_level::{Attempt, Planned, RowChange};
 use super::session::Run;
 use super::write::Intent;
 use crate::sql::Statement;
@@ -110,6 +110,7 @@ impl Run {
     async fn dry_change(&self, change: RowChange<'_>) -> Result<StatementResult> {
         let planned = self.limited(self.plan_change(change)).await?;
         let metadata = planned.metadata();
+        let table = planned.loaded.ident.to_string();
         let intent = Intent {
             kind: change.kind(),
             target: change.table().normalised().join("."),
@@ -117,15 +118,17 @@ impl Run {
             prefixes: vec![data_location(metadata)?],
         };
         let changed = Mutex::default();
-        self.write_replanned(intent, |write, _| {
-            let (changed, planned) = (&changed, &planned);
+        self.write(intent, |write| {
+            let changed = &changed;
             async move {
-                keep(changed, self.perform(write, planned, change).await?.files);
+                let mut attempt = Attempt::first(planned);
+                self.perform(write, &mut attempt, change).await?;
+                keep(changed, self.changes(write, &attempt).await?);
                 Ok(Vec::new())
             }
         })
         .await?;
-        tried(change.kind(), &planned.loaded.ident.to_string(), &taken(changed))
+        tried(change.kind(), &table, &taken(changed))
     }
 }
 

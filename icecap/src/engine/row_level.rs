@@ -3,10 +3,13 @@
 //! A statement is planned on one snapshot (`plan`): its files pruned, those that go whole told apart (`whole`), a
 //! MERGE's source looked at first (`source`). Then the delta stage runs, whose root is
 //! [`IcebergDeltaExec`](crate::write::IcebergDeltaExec). What it found becomes deletion vectors or position delete
-//! files (`delete_files`), or new data files without the rows (`rewrite`). One commit publishes all; a statement that
-//! lost a race is planned again.
+//! files (`delete_files`), or new data files without the rows (`rewrite`). What was done is kept
+//! in parts (`part`), and one commit publishes all. A statement that lost a race is planned again, where that can be only
+//! for what changed (`again`).
 
+mod again;
 mod delete_files;
+mod part;
 mod plan;
 mod position_file;
 mod rewrite;
@@ -15,23 +18,24 @@ mod twice;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use icecap_table::commit::{
     Change, FileChanges, RemovedFile, RowCounts, StatementKind, TableChange, Validation,
 };
-use icecap_table::deletes::PositionSet;
 use icecap_table::iceberg::spec::FormatVersion;
 use icecap_table::properties::RowLevelMode;
 use icecap_table::scan::ScanFile;
 
+use self::delete_files::Gone;
+use self::part::{Fate, Part, Touched};
 pub(super) use self::plan::Planned;
 use super::StatementResult;
 use super::explain_changes::{NOTHING_READ, decided, join};
 use super::insert::{MAIN, data_location};
 use super::session::Run;
 use super::write::{ActiveWrite, Intent};
-use crate::sql::{Delete, Merge, Name, Update};
+use crate::sql::{Delete, MatchKind, Merge, Name, Update};
 use crate::stage::Outcome;
 use crate::write::{IcebergDeltaExec, is_matched_twice};
 use crate::{Error, ErrorKind, Result};
@@ -61,6 +65,15 @@ impl RowChange<'_> {
         }
     }
 
+    /// Whether it inserts rows of its source that match none of the target: what it does with one follows from the
+    /// whole table.
+    fn inserts_unmatched(self) -> bool {
+        match self {
+            Self::Merge(merge) => merge.clauses.iter().any(|clause| clause.kind == MatchKind::NotMatched),
+            Self::Delete(_) | Self::Update(_) => false,
+        }
+    }
+
     /// What properties call it.
     fn command(self) -> &'static str {
         match self {
@@ -87,31 +100,38 @@ impl Run {
             bases: planned.base().map(|snapshot| (metadata.uuid(), snapshot)).into_iter().collect(),
             prefixes: vec![data_location(metadata)?],
         };
-        let mut first = Some(planned);
+        let attempt = Mutex::new(Some(Attempt::first(planned)));
         self.write_replanned(intent, |write, lost| {
-            let planned = first.take();
+            let attempt = &attempt;
             async move {
-                let planned = match planned {
-                    Some(planned) => planned,
-                    None => self.plan_change(change).await?,
+                let place = || attempt.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = place().take();
+                let before = before.ok_or_else(|| Error::bug("a statement's plan is gone"))?;
+                let mut now = match &lost {
+                    Some(_) => self.plan_again(before, change).await?,
+                    None => before,
                 };
-                let changed = self.perform(write, &planned, change).await?;
-                if changed.left_files || lost.is_some() {
-                    self.keep_only(changed.files.added.iter().map(|file| file.path.clone()));
+                self.perform(write, &mut now, change).await?;
+                let files = self.changes(write, &now).await?;
+                if now.left_files {
+                    self.keep_only(files.added.iter().map(|file| file.path.clone()));
                 }
-                Ok(vec![changed.into_table_change(&planned)])
+                let change = now.table_change(files);
+                *place() = Some(now);
+                Ok(vec![change])
             }
         })
         .await
     }
 
-    /// Runs everything but the commit.
+    /// Runs everything of a plan but the commit, and adds what it came to to the parts.
     pub(super) async fn perform(
         &self,
         write: ActiveWrite,
-        planned: &Planned,
+        attempt: &mut Attempt,
         change: RowChange<'_>,
-    ) -> Result<Changed> {
+    ) -> Result<()> {
+        let planned = &attempt.planned;
         let (mut outcome, joined) = match self.delta(write, planned).await {
             Ok(ran) => ran,
             Err(error) if is_matched_twice(&error).is_some() => {
@@ -119,49 +139,83 @@ impl Run {
             }
             Err(error) => return Err(error),
         };
-        let by_path: BTreeMap<&str, usize> =
-            planned.scan.files.iter().enumerate().map(|(at, file)| (file.path.as_str(), at)).collect();
-        let mut touched = Vec::with_capacity(outcome.positions.len());
+        let by_path = planned.places();
+        let mut found = Vec::with_capacity(outcome.positions.len());
         for (path, positions) in std::mem::take(&mut outcome.positions) {
             let at = by_path.get(path.as_str()).copied();
             let at = at.ok_or_else(|| Error::bug("rows of a file that is not read").with("file", &path))?;
-            touched.push(Touched { at, positions });
+            found.push((at, positions));
         }
-        let mut rows = RowCounts {
-            inserted: outcome.acted.inserted,
-            updated: outcome.acted.updated,
-            deleted: outcome.acted.deleted,
+        let mut part = Part {
+            rows: RowCounts {
+                inserted: outcome.acted.inserted,
+                updated: outcome.acted.updated,
+                deleted: outcome.acted.deleted,
+            },
+            staged: outcome.staged_files,
+            rewrites: planned.settings.mode == RowLevelMode::CopyOnWrite && !found.is_empty(),
+            touched: BTreeMap::new(),
         };
-        let mut removed = Vec::new();
         for at in &planned.whole {
-            rows.deleted += self.live_rows(planned, *at).await?;
-            removed.push(RemovedFile::data(&planned.file(*at)?.path));
+            let rows = self.live_rows(planned, *at).await?;
+            part.rows.deleted += rows;
+            part.touched.insert(planned.file(*at)?.path.clone(), Touched { rows, fate: Fate::Removed });
         }
         let mut left_files = outcome.left_files;
-        let mut added = outcome.staged_files;
-        let rewrites = planned.settings.mode == RowLevelMode::CopyOnWrite && !touched.is_empty();
-        if rewrites {
-            let rewritten = self.rewrite(write, planned, touched).await?;
+        if part.rewrites {
+            for (at, positions) in &found {
+                let touched = Touched { rows: positions.len(), fate: Fate::Removed };
+                part.touched.insert(planned.file(*at)?.path.clone(), touched);
+            }
+            let rewritten = self.rewrite(write, planned, found).await?;
             left_files |= rewritten.left_files;
-            added.extend(rewritten.added);
-            removed.extend(rewritten.removed);
+            part.staged.extend(rewritten.added);
         } else {
-            let deletes = self.delete_files(write, planned, touched).await?;
-            added.extend(deletes.added);
-            removed.extend(deletes.removed);
+            for (at, positions) in found {
+                let rows = positions.len();
+                let touched = Touched { rows, fate: self.fate(planned, at, positions).await? };
+                part.touched.insert(planned.file(at)?.path.clone(), touched);
+            }
         }
         *self.notes.lock().unwrap_or_else(PoisonError::into_inner) =
             decided(planned).into_iter().chain([joined]).collect();
-        let removed: BTreeSet<RemovedFile> = removed.into_iter().collect();
-        let files = FileChanges {
+        attempt.left_files |= left_files;
+        attempt.parts.push(part);
+        Ok(())
+    }
+
+    /// What all parts change together: their delete files are written here.
+    pub(super) async fn changes(&self, write: ActiveWrite, attempt: &Attempt) -> Result<FileChanges> {
+        let Attempt { planned, parts, .. } = attempt;
+        let by_path = planned.places();
+        let (mut added, mut removed, mut gone) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let mut rows = RowCounts::default();
+        for part in parts {
+            added.extend(part.staged.iter().cloned());
+            rows.inserted += part.rows.inserted;
+            rows.updated += part.rows.updated;
+            rows.deleted += part.rows.deleted;
+            for (path, touched) in &part.touched {
+                match &touched.fate {
+                    Fate::Removed => removed.extend([RemovedFile::data(path)]),
+                    Fate::Deletes { positions, replaced } => {
+                        let at = by_path.get(path.as_str()).copied();
+                        let at = at.ok_or_else(|| Error::bug("rows of a file that is not in the plan"))?;
+                        gone.push(Gone { file: planned.file(at)?, positions });
+                        removed.extend(replaced.iter().cloned());
+                    }
+                }
+            }
+        }
+        added.extend(self.delete_files(write, planned, &gone).await?);
+        Ok(FileChanges {
             added,
             removed: removed.into_iter().collect(),
             schema_id: planned.metadata().current_schema_id(),
             data_sequence_number: None,
             rows,
             validation: Validation { isolation: planned.settings.isolation, filter: planned.filter.clone() },
-        };
-        Ok(Changed { files, rewrites, left_files })
+        })
     }
 
     /// Runs the stage that finds rows and writes the new ones; and how it joined, to be told.
@@ -196,31 +250,30 @@ impl Run {
     }
 }
 
-/// A data file, and the rows of it that a statement deletes or changes.
-struct Touched {
-    /// Its place in the plan.
-    at: usize,
-    positions: PositionSet,
-}
-
-/// What a statement changes.
-pub(super) struct Changed {
-    pub(super) files: FileChanges,
-    /// Whether data files were written again.
-    rewrites: bool,
+/// A plan, and what was done of the statement so far: by it, and by those before it whose commit lost a race.
+pub(super) struct Attempt {
+    planned: Planned,
+    parts: Vec<Part>,
+    /// Whether there are staged files of which nothing came.
     left_files: bool,
 }
 
-impl Changed {
-    fn into_table_change(self, planned: &Planned) -> TableChange {
+impl Attempt {
+    /// A plan of which nothing is done yet.
+    pub(super) fn first(planned: Planned) -> Self {
+        Self { planned, parts: Vec::new(), left_files: false }
+    }
+
+    fn table_change(&self, files: FileChanges) -> TableChange {
+        let planned = &self.planned;
         TableChange {
             ident: planned.loaded.ident.clone(),
             uuid: Some(planned.metadata().uuid()),
             reference: MAIN.to_owned(),
             base: planned.base(),
-            change: match self.rewrites {
-                true => Change::Overwrite(self.files),
-                false => Change::RowDelta(self.files),
+            change: match self.parts.iter().any(|part| part.rewrites) {
+                true => Change::Overwrite(files),
+                false => Change::RowDelta(files),
             },
         }
     }
@@ -229,6 +282,11 @@ impl Changed {
 impl Planned {
     fn file(&self, at: usize) -> Result<&ScanFile> {
         self.scan.files.get(at).ok_or_else(|| Error::bug("a file that is not in the plan"))
+    }
+
+    /// Where its files stand, by location.
+    fn places(&self) -> BTreeMap<&str, usize> {
+        self.scan.files.iter().enumerate().map(|(at, file)| (file.path.as_str(), at)).collect()
     }
 
     pub(super) fn is_v3(&self) -> bool {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::time::Instant;
 
+use super::races::LostRaces;
 use super::row_level::RowChange;
 use super::{Cancel, DoneSummary, OptimizeRequest, Parts, VacuumRequest, WriteSummary};
 use crate::scan::ScanLog;
@@ -68,6 +69,7 @@ impl Session {
             started_ms: self.parts.clock.now_ms(),
             winners: Arc::default(),
             notes: Arc::default(),
+            races: LostRaces::default(),
         };
         match &statement.statement {
             Statement::CreateTable(create) => run.create_table(create).await,
@@ -127,6 +129,8 @@ pub(super) struct Run {
     pub(super) winners: Arc<Mutex<Option<HashSet<String>>>>,
     /// What `EXPLAIN ANALYZE` tells beside the summary: how rows were found and changed.
     pub(super) notes: Arc<Mutex<Vec<(&'static str, String)>>>,
+    /// The races that it lost.
+    pub(super) races: LostRaces,
 }
 
 impl std::fmt::Debug for Run {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use icecap_table::commit::{Committed, StatementKind};
 
+use super::races::Races;
 use crate::dispatch::usage::{AttemptUsage, ExchangeUsage, Outcome, Place};
 
 /// What a write did.
@@ -31,6 +32,8 @@ pub struct WriteSummary {
     pub seconds: f64,
     /// What its tasks cost; nothing when none was run for it now.
     pub cost: Option<Cost>,
+    /// What races cost that it lost; nothing when it lost none.
+    pub races: Option<Races>,
 }
 
 /// What a statement's tasks took, all attempts together.
@@ -122,6 +125,7 @@ impl WriteSummary {
             snapshot_id: table.and_then(|t| t.snapshot_id),
             seconds: elapsed.as_secs_f64(),
             cost,
+            races: None,
         }
     }
 }

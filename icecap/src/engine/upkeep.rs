@@ -7,6 +7,7 @@
 mod condition;
 mod procedures;
 mod rewrite;
+mod yielding;
 
 use std::sync::Arc;
 
@@ -199,6 +200,11 @@ impl Upkeep {
     pub async fn has_ended(&self, write: WriteId) -> Result<bool> {
         let state = self.run.parts.commit.outcome(write).await?;
         Ok(matches!(state, Some(WriteState::Committed(_) | WriteState::Fenced)))
+    }
+
+    /// Tells that, for a race that was lost, `again` of `files` data files were planned again.
+    pub fn planned_again(&self, again: usize, files: usize) {
+        self.run.races.planned_again(again, files);
     }
 
     /// What planning can judge files by, of the condition of `query`, which is one of all rows of a table.

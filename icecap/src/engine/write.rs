@@ -120,6 +120,7 @@ impl Run {
                 Ok(Published::Done(committed)) => break Ok(Some(committed)),
                 Ok(Published::Lost(why)) if left > 0 => {
                     tracing::info!(write = %write, %why, "the statement lost a race and is planned again");
+                    self.races.lost();
                     lost = Some(why);
                 }
                 Ok(Published::Lost(why)) => {
@@ -172,6 +173,7 @@ impl Run {
         let nothing = Committed { statement: intent.kind.as_str().to_owned(), tables: Vec::new() };
         let mut summary = WriteSummary::of(&nothing, self.started.elapsed(), None);
         summary.table.clone_from(&intent.target);
+        summary.races = self.races.told();
         StatementResult::Written(summary)
     }
 
@@ -278,7 +280,9 @@ impl Run {
 
     fn written(&self, committed: &Committed, write: WriteId) -> StatementResult {
         let cost = Cost::of(&self.parts.meter.take(write));
-        StatementResult::Written(WriteSummary::of(committed, self.started.elapsed(), cost))
+        let mut summary = WriteSummary::of(committed, self.started.elapsed(), cost);
+        summary.races = self.races.told();
+        StatementResult::Written(summary)
     }
 
     fn advise(&self, write: ActiveWrite, error: Error) -> Error {

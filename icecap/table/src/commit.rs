@@ -88,6 +88,11 @@ impl StatementKind {
         }
     }
 
+    /// Whether it changes rows that are there, so that it loses to whoever takes their files away.
+    pub fn changes_rows(self) -> bool {
+        matches!(self, Self::Delete | Self::Update | Self::Merge)
+    }
+
     /// Reads [`as_str`](Self::as_str)'s word back.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
@@ -303,6 +308,8 @@ pub struct RunningWrite {
     pub write_id: WriteId,
     /// Its round.
     pub round: u32,
+    /// Its statement, where that is known.
+    pub kind: Option<StatementKind>,
     /// Whether it gave a sign of life of late. One that did not may still be taken over, or fenced.
     pub is_alive: bool,
     /// The snapshots that it was planned on: (table, snapshot).

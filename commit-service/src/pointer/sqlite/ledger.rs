@@ -1,7 +1,7 @@
 //! The ledger's rows in SQLite. Times are milliseconds since the epoch.
 
 use async_trait::async_trait;
-use icecap_table::commit::{BeginWrite, Begun, Committed, RunningWrite, WriteState};
+use icecap_table::commit::{BeginWrite, Begun, Committed, RunningWrite, StatementKind, WriteState};
 use icecap_table::id::WriteId;
 use icecap_table::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -85,7 +85,7 @@ impl Ledger for SqliteStore {
 fn active(inner: &Inner, reader: &Connection) -> Result<Vec<RunningWrite>, Failure> {
     let now_ms = inner.clock.now_ms();
     let mut statement = reader.prepare_cached(
-        "SELECT write_id, round, heartbeat_ms, deadline_ms, owner, bases, prefixes
+        "SELECT write_id, round, heartbeat_ms, deadline_ms, owner, bases, prefixes, kind
          FROM icecap_ledger WHERE state = 'active' ORDER BY write_id",
     )?;
     let mut rows = statement.query([])?;
@@ -110,6 +110,7 @@ fn active(inner: &Inner, reader: &Connection) -> Result<Vec<RunningWrite>, Failu
         running.push(RunningWrite {
             write_id,
             round,
+            kind: found.get::<_, Option<String>>(7)?.as_deref().and_then(StatementKind::parse),
             is_alive: !is_dead(inner, &row, now_ms),
             bases,
             prefixes,

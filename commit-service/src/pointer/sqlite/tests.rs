@@ -403,6 +403,7 @@ async fn active_writes_are_told_with_what_they_read_and_whether_they_live() {
     let active = store.active().await.unwrap();
     assert_eq!(active.len(), 1);
     assert_eq!((active[0].write_id, active[0].round, active[0].is_alive), (id(1), 1, true));
+    assert_eq!(active[0].kind, Some(write(1).kind));
     assert_eq!((&active[0].bases, &active[0].prefixes), (&vec![base], &vec!["file:///w/t/data".to_owned()]));
     place.clock.advance_ms(120_000);
     assert!(!store.active().await.unwrap()[0].is_alive);

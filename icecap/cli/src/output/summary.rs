@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use icecap::engine::Cost;
+use icecap::engine::{Cost, Races};
 use icecap_table::Error;
 use serde_json::{Map, Value};
 
@@ -45,6 +45,8 @@ pub struct Written {
     pub seconds: f64,
     /// What its tasks in other processes cost.
     pub cost: Option<Cost>,
+    /// What races cost that it lost.
+    pub races: Option<Races>,
 }
 
 /// What a statement of definition did.
@@ -121,6 +123,11 @@ impl Summary {
                 // A string: as a JSON number it would lose digits in most readers.
                 add("snapshot_id", write.snapshot_id.map(|id| id.to_string().into()));
                 add("seconds", Some(micros(write.seconds).into()));
+                if let Some(races) = &write.races {
+                    add("lost_races", Some(races.lost.into()));
+                    add("replanned_files", Some(races.replanned_files.into()));
+                    add("replanned_of_files", Some(races.files.into()));
+                }
                 if let Some(cost) = &write.cost {
                     add("attempts", Some(cost.attempts.into()));
                     add("failed_attempts", Some(cost.failed_attempts.into()));
@@ -179,7 +186,15 @@ impl Summary {
                 parts.extend(write.delete_files.map(|count| plural(count, "delete file")));
                 parts.push(show_bytes(write.bytes_written));
                 parts.push(format!("{:.3} s", write.seconds));
-                format!("{} {}: {}", write.statement, write.table, parts.join(", "))
+                let text = format!("{} {}: {}", write.statement, write.table, parts.join(", "));
+                match &write.races {
+                    Some(Races { lost, replanned_files, files }) => format!(
+                        "{text} (lost {}, planned again: {replanned_files} of {})",
+                        plural(*lost, "race"),
+                        plural(*files, "file")
+                    ),
+                    None => text,
+                }
             }
         }
     }
@@ -264,6 +279,24 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_race_is_told() {
+        let Summary::Written(write) = insert() else { panic!("an insert is a write") };
+        let races = Some(Races { lost: 1, replanned_files: 2, files: 40 });
+        let write = Summary::Written(Written { races, ..write });
+        assert_eq!(
+            write.show(Format::Table),
+            "INSERT default.t: 3 rows inserted, 1 data file, 1.2 kB, 0.012 s (lost 1 race, planned again: 2 of 40 files)\n"
+        );
+        let json = write.show(Format::Json);
+        assert!(
+            json.ends_with(
+                ",\"seconds\":0.012346,\"lost_races\":1,\"replanned_files\":2,\"replanned_of_files\":40}\n"
+            ),
+            "{json}"
+        );
+    }
+
+    #[test]
     fn every_count_of_a_row_level_write_is_told() {
         let write = Summary::Written(Written {
             statement: "MERGE".into(),
@@ -277,6 +310,7 @@ mod tests {
             snapshot_id: None,
             seconds: 1.0,
             cost: None,
+            races: None,
         });
         assert_eq!(
             write.show(Format::Table),

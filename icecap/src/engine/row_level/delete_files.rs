@@ -10,7 +10,7 @@ use icecap_table::properties::{DeleteGranularity, WriteSettings};
 use icecap_table::scan::{DeleteFile, ScanFile};
 use icecap_table::staged_file::{DeletedPositions, FileContent, Positions, StagedFile};
 
-use super::Touched;
+use super::part::Fate;
 use super::plan::Planned;
 use super::position_file::encode_position_deletes;
 use crate::engine::insert::data_location;
@@ -27,58 +27,49 @@ const PUFFIN_BYTES: usize = 64 << 20;
 /// What frames a deletion vector's bitmap: length and magic word before it, a checksum behind.
 const FRAME: (u64, u64) = (8, 12);
 
-/// Files that say which rows are gone.
-#[derive(Default)]
-pub(super) struct Deletes {
-    pub(super) added: Vec<StagedFile>,
-    pub(super) removed: Vec<RemovedFile>,
-}
-
 /// A data file, and all positions that its new delete file holds.
 pub(super) struct Gone<'a> {
     pub(super) file: &'a ScanFile,
-    pub(super) positions: PositionSet,
+    pub(super) positions: &'a PositionSet,
 }
 
 impl Run {
-    /// Writes delete files for the rows that were found. A data file of which no row is left goes itself.
+    /// What becomes of a data file with rows that were found. One of which no row is left goes itself.
+    pub(super) async fn fate(&self, planned: &Planned, at: usize, positions: PositionSet) -> Result<Fate> {
+        let file = planned.file(at)?;
+        let older = self.older_deletes(planned, at, positions.len()).await?;
+        let mut all = older.unwrap_or_default();
+        if let Some(position) = all.intersection(&positions).min() {
+            return Err(Error::bug("a row that is deleted was found again")
+                .with("file", &file.path)
+                .with("position", position.to_string()));
+        }
+        all.union_with(&positions);
+        #[cfg(feature = "testing")]
+        if icecap_table::testing::is_planted(icecap_table::testing::Mutation::OldDeletesForgotten) {
+            all = positions.clone();
+        }
+        Ok(if all.len() >= file.record_count {
+            Fate::Removed
+        } else if planned.is_v3() {
+            Fate::Deletes { positions: all, replaced: replaced(planned, file) }
+        } else {
+            Fate::Deletes { positions, replaced: Vec::new() }
+        })
+    }
+
+    /// Writes the delete files of all rows that go.
     pub(super) async fn delete_files(
         &self,
         write: ActiveWrite,
         planned: &Planned,
-        touched: Vec<Touched>,
-    ) -> Result<Deletes> {
-        let mut deletes = Deletes::default();
-        let mut gone = Vec::with_capacity(touched.len());
-        for Touched { at, positions } in touched {
-            let file = planned.file(at)?;
-            let older = self.older_deletes(planned, at, positions.len()).await?;
-            let mut all = older.unwrap_or_default();
-            if let Some(position) = all.intersection(&positions).min() {
-                return Err(Error::bug("a row that is deleted was found again")
-                    .with("file", &file.path)
-                    .with("position", position.to_string()));
-            }
-            all.union_with(&positions);
-            #[cfg(feature = "testing")]
-            if icecap_table::testing::is_planted(icecap_table::testing::Mutation::OldDeletesForgotten) {
-                all = positions.clone();
-            }
-            if all.len() >= file.record_count {
-                deletes.removed.push(RemovedFile::data(&file.path));
-            } else if planned.is_v3() {
-                deletes.removed.extend(replaced(planned, file));
-                gone.push(Gone { file, positions: all });
-            } else {
-                gone.push(Gone { file, positions });
-            }
-        }
+        gone: &[Gone<'_>],
+    ) -> Result<Vec<StagedFile>> {
         let mut names = Names::new(self, write, planned.metadata())?;
         match planned.is_v3() {
-            true => self.vectors(planned, &gone, &mut names, &mut deletes).await?,
-            false => self.position_files(planned, &gone, &mut names, &mut deletes).await?,
+            true => self.vectors(planned, gone, &mut names).await,
+            false => self.position_files(planned, gone, &mut names).await,
         }
-        Ok(deletes)
     }
 
     /// The positions that are deleted in a data file already. V2 adds to them and does not need them, but to see whether
@@ -101,8 +92,8 @@ impl Run {
         planned: &Planned,
         gone: &[Gone<'_>],
         names: &mut Names,
-        deletes: &mut Deletes,
-    ) -> Result<()> {
+    ) -> Result<Vec<StagedFile>> {
+        let mut written = Vec::new();
         let mut rest = gone.iter().peekable();
         while rest.peek().is_some() {
             let location = names.next("puffin");
@@ -138,9 +129,9 @@ impl Run {
             let bytes = puffin.finish();
             staged.iter_mut().for_each(|vector| vector.file_size_bytes = bytes.len() as u64);
             self.parts.storage.put_new(&location, bytes).await?;
-            deletes.added.extend(staged);
+            written.extend(staged);
         }
-        Ok(())
+        Ok(written)
     }
 
     async fn position_files(
@@ -148,8 +139,8 @@ impl Run {
         planned: &Planned,
         gone: &[Gone<'_>],
         names: &mut Names,
-        deletes: &mut Deletes,
-    ) -> Result<()> {
+    ) -> Result<Vec<StagedFile>> {
+        let mut written = Vec::new();
         let mut groups: BTreeMap<_, Vec<&Gone<'_>>> = BTreeMap::new();
         for one in gone {
             let partition = partition_bytes(planned.metadata(), one.file)?;
@@ -185,9 +176,9 @@ impl Run {
                 staged.referenced_data_file = Some(only.file.path.clone());
             }
             self.parts.storage.put_new(&location, bytes).await?;
-            deletes.added.push(staged);
+            written.push(staged);
         }
-        Ok(())
+        Ok(written)
     }
 }
 

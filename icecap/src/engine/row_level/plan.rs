@@ -45,6 +45,43 @@ pub(in crate::engine) struct Planned {
     pub(super) joins: bool,
     /// Whether it joins by sorting, because one side may be larger than memory.
     pub(in crate::engine) sort_merge: bool,
+    /// How it is planned for some files more; absent where what it does with a row depends on other rows of the target.
+    pub(super) template: Option<Arc<Template>>,
+}
+
+/// A statement's plan before its files were chosen. Everything but the target is as it was read first: other tables
+/// at their snapshots, a small source with its rows.
+pub(super) struct Template {
+    logical: LogicalPlan,
+    /// What stands for the target in it.
+    provider: Arc<dyn TableProvider>,
+    /// What files are judged by.
+    judged: Predicate,
+    /// Whether that says exactly which rows go.
+    decides: bool,
+}
+
+impl Template {
+    /// The files of a state of the target that may hold rows which are concerned, and those of them that go whole.
+    pub(super) async fn files(&self, run: &Run, table: &IcebergTable) -> Result<(ScanPlan, Vec<usize>)> {
+        if table.snapshot().is_none() {
+            return Ok(Default::default());
+        }
+        let files = table.request(self.judged.clone())?.plan(&run.parts.storage).await?;
+        let whole = if self.decides { super::whole::files(&files) } else { Vec::new() };
+        Ok((files, whole))
+    }
+
+    /// The delta stage's plan over these files of the target only.
+    pub(super) fn over(&self, run: &Run, table: &IcebergTable, files: ScanPlan) -> Result<LogicalPlan> {
+        let restricted = table.clone().with_plan(seen(files)).with_log(run.scans.clone());
+        restrict(self.logical.clone(), &self.provider, restricted)
+    }
+
+    /// Whether a state of the target has the columns that were planned with.
+    pub(super) fn fits(&self, table: &IcebergTable) -> bool {
+        self.provider.schema() == table.schema()
+    }
 }
 
 impl Planned {
@@ -65,9 +102,7 @@ impl Run {
         check_format(&loaded)?;
         let metadata = loaded.document.metadata();
         let settings = RowLevelSettings::from_properties(metadata.properties(), change.command())?;
-        let table = IcebergTable::new(LoadedTable::clone(&loaded), self.parts.storage.clone(), None)?
-            .with_policy(self.parts.policy.clone())
-            .with_metadata_columns(true);
+        let table = self.target_table(&loaded)?;
         check_columns(&table, metadata)?;
         let provider: Arc<dyn TableProvider> = Arc::new(table.clone());
         let mut given =
@@ -112,37 +147,20 @@ impl Run {
             RowChange::Delete(_) => decided(&logical, &provider, metadata.current_schema()),
             _ => None,
         };
-        let files = match (&scan, table.snapshot()) {
-            (Some(_), Some(_)) => {
-                let judged = exact.clone().unwrap_or(predicate);
-                table.request(judged)?.plan(&self.parts.storage).await?
-            }
-            _ => ScanPlan::default(),
-        };
-        let whole = match exact {
-            Some(_) => super::whole::files(&files),
-            None => Vec::new(),
+        let template =
+            Template { decides: exact.is_some(), judged: exact.unwrap_or(predicate), logical, provider };
+        let (files, whole) = match &scan {
+            Some(_) => template.files(self, &table).await?,
+            None => Default::default(),
         };
         let scan_left = without(&files, &whole);
-        #[cfg(feature = "testing")]
-        let scan_left = if icecap_table::testing::is_planted(icecap_table::testing::Mutation::DeletedRowsSeen)
-        {
-            let mut seen = scan_left;
-            seen.files.iter_mut().for_each(|file| file.deletes.clear());
-            seen
-        } else {
-            scan_left
-        };
         let runs = match change {
             RowChange::Merge(_) => true,
             RowChange::Delete(_) | RowChange::Update(_) => !scan_left.files.is_empty(),
         };
-        let logical = if runs {
-            let restricted = table.clone().with_plan(scan_left).with_log(self.scans.clone());
-            Some(restrict(logical, &provider, restricted)?)
-        } else {
-            None
-        };
+        let logical = if runs { Some(template.over(self, &table, scan_left)?) } else { None };
+        let is_by_row = scan.is_some() && !read.contains(&loaded.ident) && !change.inserts_unmatched();
+        let template = is_by_row.then(|| Arc::new(template));
         let joins = logical.as_ref().is_some_and(has_join);
         let sort_merge = match (&source, self.parts.settings.task_memory_bytes()) {
             (Some(source), Some(memory)) if joins => source.is_larger_than(memory / 2),
@@ -159,7 +177,15 @@ impl Run {
             joins,
             sort_merge,
             loaded,
+            template,
         })
+    }
+
+    /// A table's newest state as a statement's target.
+    pub(super) fn target_table(&self, loaded: &LoadedTable) -> Result<IcebergTable> {
+        Ok(IcebergTable::new(loaded.clone(), self.parts.storage.clone(), None)?
+            .with_policy(self.parts.policy.clone())
+            .with_metadata_columns(true))
     }
 
     /// The delta stage's plan; `None` when there is nothing to run.
@@ -249,6 +275,17 @@ fn restrict(
 
 fn has_join(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Join(_)) || plan.inputs().into_iter().any(has_join)
+}
+
+/// The files as the statement sees them: the place of a planted bug.
+fn seen(files: ScanPlan) -> ScanPlan {
+    #[cfg(feature = "testing")]
+    if icecap_table::testing::is_planted(icecap_table::testing::Mutation::DeletedRowsSeen) {
+        let mut seen = files;
+        seen.files.iter_mut().for_each(|file| file.deletes.clear());
+        return seen;
+    }
+    files
 }
 
 /// The plan without the files that are not to be read.

@@ -91,7 +91,7 @@ pub(super) fn encode_position_deletes(group: &[&Gone<'_>], staged: &mut StagedFi
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use datafusion::arrow::array::AsArray;
     use datafusion::arrow::datatypes::Int64Type;
     use icecap_table::scan::ScanFile;
@@ -124,8 +124,9 @@ mod tests {
     #[test]
     fn a_file_says_which_rows_of_which_files_are_gone() {
         let (a, b) = (scan_file("file:///a", 50_000), scan_file("file:///b", 10));
-        let a = Gone { file: &a, positions: (0..40_000).collect() };
-        let b = Gone { file: &b, positions: [3, 9].into_iter().collect() };
+        let (of_a, of_b) = ((0..40_000).collect(), [3, 9].into_iter().collect());
+        let a = Gone { file: &a, positions: &of_a };
+        let b = Gone { file: &b, positions: &of_b };
         let mut staged = StagedFile::data("x", 0, Vec::new());
         let bytes = encode_position_deletes(&[&a, &b], &mut staged).unwrap();
         assert_eq!((staged.record_count, staged.file_size_bytes), (40_002, bytes.len() as u64));

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use icecap_table::commit::RemovedFile;
+use icecap_table::deletes::PositionSet;
 use icecap_table::staged_file::StagedFile;
 
-use super::Touched;
 use super::plan::{Planned, only};
 use crate::Result;
 use crate::engine::from_datafusion;
@@ -22,25 +21,23 @@ use crate::write::{IcebergWriteExec, ordered};
 #[derive(Default)]
 pub(super) struct Rewritten {
     pub(super) added: Vec<StagedFile>,
-    pub(super) removed: Vec<RemovedFile>,
     pub(super) left_files: bool,
 }
 
 impl Run {
     /// Writes the rows that are left of data files to new ones, their ids kept (V3); what older delete files took out
-    /// stays out.
+    /// stays out. `found`: data files of the plan, and the rows of them that go.
     pub(super) async fn rewrite(
         &self,
         write: ActiveWrite,
         planned: &Planned,
-        touched: Vec<Touched>,
+        found: Vec<(usize, PositionSet)>,
     ) -> Result<Rewritten> {
         let mut rewritten = Rewritten::default();
-        let mut wanted = Vec::with_capacity(touched.len());
+        let mut wanted = Vec::with_capacity(found.len());
         let mut gone = BTreeMap::new();
-        for Touched { at, positions } in touched {
+        for (at, positions) in found {
             let file = planned.file(at)?;
-            rewritten.removed.push(RemovedFile::data(&file.path));
             if positions.len() < file.record_count {
                 wanted.push(at);
                 #[cfg(feature = "testing")]
