@@ -31,6 +31,8 @@ use crate::write::{
     ActedRows, FilePositions, IcebergDeltaExec, IcebergWriteExec, KIND_DATA, KIND_POSITIONS, KIND_ROWS,
 };
 
+/// With less than that for each thread, batches have fewer rows: a merge of spilled runs holds some of each.
+const LITTLE_MEMORY: u64 = 64 << 20;
 /// Each sort sets aside that part of the memory for merging what it spilled. A join by sorting has two sorts in each
 /// partition, so that DataFusion's own 10 MB each would leave nothing of little memory.
 const SORT_RESERVATIONS: u64 = 32;
@@ -76,7 +78,10 @@ impl Worker {
     /// `Invalid` when the settings make no runtime, such as a temporary directory that cannot be used.
     pub fn new(storage: Storage, settings: WorkerSettings) -> Result<Self> {
         let runtime = runtime(settings.memory_bytes, settings.temp_dir.clone())?;
-        let mut config = session_config(settings.threads, BATCH_ROWS);
+        let threads = settings.threads.max(1) as u64;
+        let is_little = settings.memory_bytes.is_some_and(|bytes| bytes / threads < LITTLE_MEMORY);
+        let mut config =
+            session_config(settings.threads, if is_little { BATCH_ROWS / 4 } else { BATCH_ROWS });
         if let Some(bytes) = settings.memory_bytes {
             let share = usize::try_from(bytes / SORT_RESERVATIONS).unwrap_or(usize::MAX);
             let own = &mut config.options_mut().execution.sort_spill_reservation_bytes;

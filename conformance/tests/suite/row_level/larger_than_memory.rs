@@ -5,14 +5,12 @@ use std::time::Duration;
 use icecap_conformance::stack::{Warehouse, run_within};
 use serde_json::json;
 
-/// What the statements may use.
-const MEMORY: &str = "64MB";
-
 const MERGE: &str =
     "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED THEN INSERT *";
 
-/// Two tables, of so many rows.
+/// Two tables, of so many rows, and what the statement may use.
 struct Sizes {
+    memory: &'static str,
     target: u64,
     source: u64,
 }
@@ -21,7 +19,7 @@ impl Sizes {
     /// A target whose ids begin with 0, and a source half of whose rows have a partner, in another order; `old` and `new`
     /// are the third column of each.
     fn make(&self, warehouse: &Warehouse, mode: &str, old: &str, new: &str) {
-        let Self { target, source } = self;
+        let Self { target, source, .. } = self;
         // 7919 is a prime: every id comes once.
         let id = format!("{} + (value * 7919) % {source}", self.first());
         let statements = [
@@ -56,7 +54,7 @@ impl Sizes {
     /// Runs the statement in little memory, judges what it did, and gives the join that it tells.
     fn merge(&self, warehouse: &Warehouse) -> String {
         let mut command = warehouse.command().unwrap();
-        command.args(["--memory", MEMORY, "--threads", "2", "-e", &format!("EXPLAIN ANALYZE {MERGE}")]);
+        command.args(["--memory", self.memory, "--threads", "2", "-e", &format!("EXPLAIN ANALYZE {MERGE}")]);
         let told = run_within(&mut command, "", Duration::from_secs(600)).unwrap().objects().unwrap();
         let told: Vec<&str> = told.iter().map(|row| row["plan"].as_str().unwrap()).collect();
         let half = self.source / 2;
@@ -87,7 +85,7 @@ const MODES: [&str; 2] = ["merge-on-read", "copy-on-write"];
 
 #[test]
 fn a_source_known_to_be_large_is_merged_by_sorting() {
-    let sizes = Sizes { target: 1_000_000, source: 1_000_000 };
+    let sizes = Sizes { memory: "64MB", target: 1_000_000, source: 1_000_000 };
     for mode in MODES {
         let warehouse = Warehouse::new().unwrap();
         sizes.make(&warehouse, mode, "'old'", "'row ' || CAST(value * 31 % 1000003 AS varchar)");
@@ -98,10 +96,10 @@ fn a_source_known_to_be_large_is_merged_by_sorting() {
 /// Its files are small and its rows are not, and so are the target's: only the hash join's want of memory tells.
 #[test]
 fn a_source_that_turns_out_to_be_large_is_merged_by_sorting() {
-    let sizes = Sizes { target: 600_000, source: 250_000 };
+    let sizes = Sizes { memory: "100MB", target: 900_000, source: 250_000 };
     for mode in MODES {
         let warehouse = Warehouse::new().unwrap();
-        sizes.make(&warehouse, mode, "repeat('old', 40)", "repeat('x', 300)");
+        sizes.make(&warehouse, mode, "repeat('old', 40)", "repeat('x', 400)");
         let expected = "sort-merge join, which spills: a hash join had no room in memory";
         assert_eq!(sizes.merge(&warehouse), expected, "{mode}");
     }

@@ -198,7 +198,10 @@ impl Run {
         let Some(logical) = &planned.logical else { return Ok(None) };
         let mut state = self.planner();
         if sort_merge {
-            state.config_mut().options_mut().optimizer.prefer_hash_join = false;
+            let options = state.config_mut().options_mut();
+            options.optimizer.prefer_hash_join = false;
+            // One partition is joined by hash whatever is preferred.
+            options.execution.target_partitions = options.execution.target_partitions.max(2);
         }
         let physical: Arc<dyn ExecutionPlan> =
             state.query_planner().create_physical_plan(logical, &state).await.map_err(from_datafusion)?;
