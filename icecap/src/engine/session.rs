@@ -15,6 +15,7 @@ use crate::sql::{ParsedStatement, Statement};
 use crate::{Error, Result};
 
 /// What a statement gives back.
+#[allow(clippy::large_enum_variant)] // one a statement
 pub enum StatementResult {
     /// Rows, as they come. The statement's time limit and cancellation hold while they are read.
     Rows(SendableRecordBatchStream),

@@ -13,6 +13,7 @@ use crate::quantity::show_bytes;
 
 /// What a statement did.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // one a statement
 pub enum Summary {
     /// It wrote rows.
     Written(Written),

@@ -57,8 +57,7 @@ impl Run {
         };
         let again: Vec<usize> = (0..files.files.len()).filter(is_again).collect();
         whole.retain(|at| again.binary_search(at).is_ok());
-        let read: Vec<usize> =
-            again.iter().copied().filter(|at| whole.binary_search(at).is_err()).collect();
+        let read: Vec<usize> = again.iter().copied().filter(|at| whole.binary_search(at).is_err()).collect();
         let logical = match read.is_empty() {
             true => None,
             false => Some(template.over(self, &table, only(&files, &read))?),

@@ -155,7 +155,8 @@ mod tests {
             lower_bounds: BTreeMap::new(),
             upper_bounds: BTreeMap::new(),
         };
-        let file = |path: &str, deletes: &[usize]| ScanFile { deletes: deletes.to_vec(), ..scan_file(path, 9) };
+        let file =
+            |path: &str, deletes: &[usize]| ScanFile { deletes: deletes.to_vec(), ..scan_file(path, 9) };
         let plan = |files: Vec<ScanFile>, deletes: Vec<DeleteFile>| ScanPlan {
             files,
             deletes,
