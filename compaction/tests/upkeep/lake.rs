@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
@@ -11,7 +11,7 @@ use icecap::engine::{Cancel, Engine, EngineSettings, Session, StatementResult, W
 use icecap::sql::parse_script;
 use icecap_commit_service::SqliteStore;
 use icecap_compaction::Compaction;
-use icecap_table::clock::SystemClock;
+use icecap_table::clock::{Clock, SystemClock};
 use icecap_table::{Error, Result};
 use tempfile::TempDir;
 
@@ -107,6 +107,7 @@ impl Lake {
     /// The names of a table's files that end so, in order.
     pub fn files(&self, ending: &str) -> Vec<String> {
         let mut names = Vec::new();
+        let now = UNIX_EPOCH + Duration::from_millis(SystemClock.now_ms().unsigned_abs());
         let mut folders = vec![self.table_folder()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
@@ -147,7 +148,7 @@ impl Lake {
                 let path = entry.unwrap().path();
                 match path.is_dir() {
                     true => folders.push(path),
-                    false => set_time(&path, SystemTime::now() - Duration::from_secs(hours * 3600)),
+                    false => set_time(&path, now - Duration::from_secs(hours * 3600)),
                 }
             }
         }

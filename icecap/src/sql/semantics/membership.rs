@@ -61,7 +61,7 @@ fn value_of_in(inside: InSubquery, input: &DFSchema) -> Result<Expr> {
         return Err(refused("IN (subquery)"));
     };
     let given = expr.get_type(input)?;
-    let (column, field) = subquery.subquery.schema().qualified_field(0).into();
+    let (column, field) = subquery.subquery.schema().qualified_field(0);
     let both = comparison_coercion(&given, field.data_type()).unwrap_or_else(|| given.clone());
     let may_be_null = [expr.nullable(input)?, field.is_nullable()];
     let member = Expr::Column(Column::new(column.cloned(), field.name()));
