@@ -107,7 +107,6 @@ impl Lake {
     /// The names of a table's files that end so, in order.
     pub fn files(&self, ending: &str) -> Vec<String> {
         let mut names = Vec::new();
-        let now = UNIX_EPOCH + Duration::from_millis(SystemClock.now_ms().unsigned_abs());
         let mut folders = vec![self.table_folder()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
@@ -142,6 +141,7 @@ impl Lake {
 
     /// Makes every file of the table as old as so many hours: what no snapshot names is an orphan then.
     pub fn age_files(&self, hours: u64) {
+        let now = UNIX_EPOCH + Duration::from_millis(SystemClock.now_ms().unsigned_abs());
         let mut folders = vec![self.table_folder()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
