@@ -147,7 +147,11 @@ impl Lake {
                 let path = entry.unwrap().path();
                 match path.is_dir() {
                     true => folders.push(path),
-                    false => set_time(&path, SystemTime::now() - Duration::from_secs(hours * 3600)),
+                    false => {
+                        // Each was written during the test: its own time tells what time it is.
+                        let now = File::open(&path).unwrap().metadata().unwrap().modified().unwrap();
+                        set_time(&path, now - Duration::from_secs(hours * 3600));
+                    }
                 }
             }
         }
