@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
@@ -11,7 +11,7 @@ use icecap::engine::{Cancel, Engine, EngineSettings, Session, StatementResult, W
 use icecap::sql::parse_script;
 use icecap_commit_service::SqliteStore;
 use icecap_compaction::Compaction;
-use icecap_table::clock::{Clock, SystemClock};
+use icecap_table::clock::SystemClock;
 use icecap_table::{Error, Result};
 use tempfile::TempDir;
 
@@ -141,14 +141,17 @@ impl Lake {
 
     /// Makes every file of the table as old as so many hours: what no snapshot names is an orphan then.
     pub fn age_files(&self, hours: u64) {
-        let now = UNIX_EPOCH + Duration::from_millis(SystemClock.now_ms().unsigned_abs());
         let mut folders = vec![self.table_folder()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 match path.is_dir() {
                     true => folders.push(path),
-                    false => set_time(&path, now - Duration::from_secs(hours * 3600)),
+                    false => {
+                        // Each was written during the test: its own time tells what time it is.
+                        let now = File::open(&path).unwrap().metadata().unwrap().modified().unwrap();
+                        set_time(&path, now - Duration::from_secs(hours * 3600));
+                    }
                 }
             }
         }
