@@ -88,7 +88,9 @@ fn a_source_known_to_be_large_is_merged_by_sorting() {
     let sizes = Sizes { memory: "64MB", target: 1_000_000, source: 1_000_000 };
     for mode in MODES {
         let warehouse = Warehouse::new().unwrap();
-        sizes.make(&warehouse, mode, "'old'", "'row ' || CAST(value * 31 % 1000003 AS varchar)");
+        let number = |factor| format!("CAST(value * {factor} % 1000003 AS varchar)");
+        let new = format!("'row ' || {} || {} || {}", number(31), number(77), number(577));
+        sizes.make(&warehouse, mode, "'old'", &new);
         assert_eq!(sizes.merge(&warehouse), "sort-merge join, which spills", "{mode}");
     }
 }
