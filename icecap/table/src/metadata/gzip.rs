@@ -104,7 +104,7 @@ fn compress(deflate: &mut Compress, text: &[u8], blocks: &mut Vec<u8>) -> Result
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Read;
 
     use flate2::read::GzDecoder;
@@ -112,7 +112,8 @@ mod tests {
 
     use super::*;
 
-    fn inflated(file: &[u8]) -> Vec<u8> {
+    /// The text of a file, which must be one member.
+    pub(in crate::metadata) fn inflated(file: &[u8]) -> Vec<u8> {
         let mut text = Vec::new();
         let mut member = GzDecoder::new(file);
         member.read_to_end(&mut text).unwrap();

@@ -195,12 +195,10 @@ fn decoded(text: &[u8]) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
-    use flate2::read::GzDecoder;
     use proptest::prelude::*;
     use serde_json::{Map, json};
 
+    use super::super::gzip::tests::inflated;
     use super::*;
 
     fn cut(json: &str) -> Result<Text> {
@@ -242,14 +240,6 @@ mod tests {
         }
         assert!(cut(r#"{"a":1,"\u0061":2}"#).unwrap_err().to_string().contains("twice"));
         assert_eq!(cut("{ }").unwrap().to_bytes(), b"{}");
-    }
-
-    fn inflated(file: &[u8]) -> Vec<u8> {
-        let mut text = Vec::new();
-        let mut member = GzDecoder::new(file);
-        member.read_to_end(&mut text).unwrap();
-        assert!(member.into_inner().is_empty());
-        text
     }
 
     proptest! {
