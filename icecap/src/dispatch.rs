@@ -22,6 +22,7 @@ pub use local_pool::{ChildProgram, LocalPool, LocalPoolSettings};
 pub use usage::{AttemptUsage, Meter};
 
 use crate::engine::Cancel;
+use crate::plan::Shelf;
 
 /// Runs one attempt of one task.
 ///
@@ -40,6 +41,11 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
 
     /// A context to run a query's plan here, under the same limits.
     fn task_context(&self) -> Arc<TaskContext>;
+
+    /// Where tasks find rows that this process holds; `None` when they run elsewhere.
+    fn shelf(&self) -> Option<&Shelf> {
+        None
+    }
 
     /// Waits until attempts whose futures were dropped have really ended, as far as that can be known here, for
     /// a bounded time. Files that they stage until then are there to be deleted afterwards.

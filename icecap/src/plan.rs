@@ -5,12 +5,14 @@
 
 pub mod codec;
 pub mod error;
+pub mod held;
 pub mod report;
 pub mod session;
 pub mod task;
 
 pub use codec::IcecapCodec;
 pub use error::{from_datafusion, to_datafusion};
+pub use held::{HeldRows, Shelf};
 pub use report::TaskReport;
 pub use session::{ScanTasks, session_config};
 pub use task::{TaskOutput, WriteTask};

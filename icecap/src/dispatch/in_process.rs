@@ -11,6 +11,7 @@ use icecap_table::{Error, Result};
 use super::Executor;
 use super::usage::{Finish, Meter, Place};
 use crate::engine::Cancel;
+use crate::plan::Shelf;
 use crate::worker::{Worker, WorkerSettings};
 
 /// Runs tasks in this process.
@@ -49,6 +50,10 @@ impl Executor for InProcess {
 
     fn task_context(&self) -> Arc<TaskContext> {
         self.worker.task_context()
+    }
+
+    fn shelf(&self) -> Option<&Shelf> {
+        Some(self.worker.shelf())
     }
 }
 

@@ -69,8 +69,6 @@ const MAX_SLOTS: usize = 10_000;
 const SLOTS_OF_TESTS: usize = 2;
 /// Invocations of a function at once. An account has a thousand, and others use it too.
 const SLOTS_OF_A_FUNCTION: usize = 200;
-/// Tasks of a stage for each slot, where there is work for so many: what is left at the end is shared better.
-const TASKS_PER_SLOT: usize = 4;
 
 impl EngineSettings {
     /// Settings for a warehouse, everything else by default.
@@ -113,11 +111,7 @@ impl EngineSettings {
                 Writers::Lambda { .. } => SLOTS_OF_A_FUNCTION,
             },
         };
-        let tasks = match (self.tasks, slots) {
-            (Some(tasks), _) => TaskCount::Exactly(tasks.max(1)),
-            (None, 1) => TaskCount::AtMost(1),
-            (None, slots) => TaskCount::AtMost(slots.saturating_mul(TASKS_PER_SLOT)),
-        };
+        let tasks = self.tasks.map_or(TaskCount::Slots(slots), |tasks| TaskCount::Exactly(tasks.max(1)));
         Ok(Tier { slots, tasks })
     }
 
@@ -195,7 +189,7 @@ pub(crate) struct Tier {
 impl Tier {
     /// Whether writes may be parted at all.
     pub(crate) fn is_distributed(self) -> bool {
-        !matches!(self.tasks, TaskCount::AtMost(1) | TaskCount::Exactly(1))
+        !matches!(self.tasks, TaskCount::Slots(1) | TaskCount::Exactly(1))
     }
 }
 

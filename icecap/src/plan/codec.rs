@@ -24,6 +24,7 @@ use icecap_table::storage::Storage;
 use prost::Message;
 
 use super::error::to_datafusion;
+use super::held::{HeldRowsExec, Shelf};
 use super::task::WriteTask;
 use crate::exchange::{ExchangeInput, ExchangeReadExec};
 use crate::scan::{IcecapScanExec, ScanMessage, full_schema};
@@ -35,6 +36,7 @@ use crate::write::{IcebergDeltaExec, IcebergWriteExec, WriteTarget};
 #[derive(Debug, Clone)]
 pub struct IcecapCodec {
     storage: Storage,
+    shelf: Shelf,
     task: Option<Arc<Task>>,
 }
 
@@ -50,7 +52,7 @@ struct Task {
 
 #[derive(Clone, PartialEq, Message)]
 struct NodeMessage {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6")]
     node: Option<Node>,
 }
 
@@ -67,6 +69,9 @@ enum Node {
     ExchangeRead(ExchangeReadMessage),
     #[prost(message, tag = "5")]
     Delta(DeltaMessage),
+    /// The place of rows on the executor's shelf.
+    #[prost(uint64, tag = "6")]
+    Held(u64),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -93,7 +98,13 @@ struct ExchangeReadMessage {
 impl IcecapCodec {
     /// A codec whose decoded nodes read and write through `storage`.
     pub fn new(storage: Storage) -> Self {
-        Self { storage, task: None }
+        Self { storage, shelf: Shelf::default(), task: None }
+    }
+
+    /// A codec whose decoded nodes find held rows on a shelf.
+    #[must_use]
+    pub fn with_shelf(self, shelf: Shelf) -> Self {
+        Self { shelf, ..self }
     }
 
     /// A codec whose decoded nodes are those of one attempt: readers know their inputs, writers their names.
@@ -160,6 +171,9 @@ impl IcecapCodec {
             let target = delta.target().encode().map_err(to_datafusion)?;
             return Ok(Node::Delta(DeltaMessage { target, rows: delta.has_rows() }));
         }
+        if let Some(held) = node.downcast_ref::<HeldRowsExec>() {
+            return Ok(Node::Held(held.place()));
+        }
         if let Some(read) = node.downcast_ref::<ExchangeReadExec>() {
             let schema = SchemaMessage::try_from(read.schema().as_ref())?;
             let partitioning = serialize_partitioning(&read.properties().partitioning, self, converter)?;
@@ -218,6 +232,9 @@ impl IcecapCodec {
                 };
                 let scan = message.scan(table, self.storage.clone(), predicate).map_err(to_datafusion)?;
                 Ok(Arc::new(scan))
+            }
+            (Node::Held(place), []) => {
+                self.shelf.get(place).ok_or_else(|| broken("rows that are not held in this process"))
             }
             (Node::ExchangeRead(message), []) => self.decode_read(&message, context, converter),
             _ => Err(broken("an operator with the wrong number of inputs")),

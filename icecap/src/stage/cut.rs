@@ -25,12 +25,17 @@ use datafusion_distributed::{
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
-use super::part::work;
+use super::part::{Work, work};
 use crate::exchange::ExchangeReadExec;
 use crate::plan::from_datafusion;
 
 /// A task that reads less costs more to start than it saves.
 const TASK_BYTES: u64 = 16 << 20;
+/// Tasks of a stage for each slot, where there is work for so many: what is left at the end is shared better.
+const TASKS_PER_SLOT: usize = 4;
+/// A task that shares the rest better has to read so much: each writes files of its own, and small files cost every
+/// later reader.
+const SHARED_TASK_BYTES: u64 = 128 << 20;
 
 /// One stage: the same plan in so many tasks, each over its own part of the scans.
 #[derive(Debug, Clone)]
@@ -86,8 +91,8 @@ pub enum Reads {
 /// How many tasks a stage that scans may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskCount {
-    /// As many as there is work for, but not more than this.
-    AtMost(usize),
+    /// As many as there is work for, where so many run at once.
+    Slots(usize),
     /// Exactly so many wherever a scan can be parted, however small it is: for tests.
     Exactly(usize),
 }
@@ -95,8 +100,23 @@ pub enum TaskCount {
 impl TaskCount {
     /// No stage gets more.
     pub(crate) fn limit(self) -> usize {
-        let (Self::AtMost(count) | Self::Exactly(count)) = self;
-        count.max(1)
+        match self {
+            // One task at a time is not parted at all.
+            Self::Slots(slots) if slots <= 1 => 1,
+            Self::Slots(slots) => slots.saturating_mul(TASKS_PER_SLOT),
+            Self::Exactly(count) => count.max(1),
+        }
+    }
+
+    /// How many tasks read so much.
+    fn for_work(self, work: Work) -> usize {
+        let slots = match self {
+            Self::Slots(slots) => slots,
+            Self::Exactly(count) => return count.max(1),
+        };
+        let each = |bytes| usize::try_from(work.bytes.div_ceil(bytes)).unwrap_or(usize::MAX);
+        let busy = each(TASK_BYTES).min(slots);
+        work.pieces.min(busy.max(each(SHARED_TASK_BYTES))).clamp(1, self.limit())
     }
 
     fn of(self, leaf: &Arc<dyn ExecutionPlan>) -> DesiredTaskCountEventResponse {
@@ -104,13 +124,7 @@ impl TaskCount {
         // step, say): it can be in one task only.
         match work(leaf) {
             Some(work) if leaf.output_partitioning().partition_count() > 1 => {
-                DesiredTaskCountEventResponse::desired(match self {
-                    Self::AtMost(count) => {
-                        let worth = usize::try_from(work.bytes.div_ceil(TASK_BYTES)).unwrap_or(usize::MAX);
-                        work.pieces.min(worth).clamp(1, count.max(1))
-                    }
-                    Self::Exactly(count) => count.max(1),
-                })
+                DesiredTaskCountEventResponse::desired(self.for_work(work))
             }
             _ => DesiredTaskCountEventResponse::maximum(1),
         }
@@ -280,5 +294,27 @@ impl Cutter<'_> {
         let partitioning = boundary.output_partitioning().clone();
         inputs.push(StageInput { stage, reads, partitions: partitioning.partition_count() });
         Ok(Arc::new(ExchangeReadExec::new(stage, schema, partitioning, None, self.storage.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_tasks_as_there_is_work_for() {
+        const MB: u64 = 1 << 20;
+        let tasks = |slots, bytes| TaskCount::Slots(slots).for_work(Work { pieces: 10_000, bytes });
+        assert_eq!(tasks(2, 0), 1);
+        assert_eq!(tasks(2, 16 * MB), 1);
+        assert_eq!(tasks(2, 17 * MB), 2);
+        // Not one more than there are slots while it would only make small files.
+        assert_eq!(tasks(2, 256 * MB), 2);
+        assert_eq!(tasks(2, 512 * MB), 4);
+        assert_eq!(tasks(2, 100_000 * MB), 8);
+        assert_eq!(tasks(200, 256 * MB), 16);
+        assert_eq!(tasks(1, 100_000 * MB), 1);
+        assert_eq!(TaskCount::Slots(200).for_work(Work { pieces: 3, bytes: 256 * MB }), 3);
+        assert_eq!(TaskCount::Exactly(8).for_work(Work { pieces: 1, bytes: 0 }), 8);
     }
 }

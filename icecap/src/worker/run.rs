@@ -26,7 +26,7 @@ use super::policy::TaskPolicy;
 use crate::engine::Progress;
 use crate::exchange::{self, ExchangeReadExec};
 use crate::plan::session::{BATCH_ROWS, planner_state};
-use crate::plan::{IcecapCodec, TaskOutput, TaskReport, WriteTask, from_datafusion, session_config};
+use crate::plan::{IcecapCodec, Shelf, TaskOutput, TaskReport, WriteTask, from_datafusion, session_config};
 use crate::write::{
     ActedRows, FilePositions, IcebergDeltaExec, IcebergWriteExec, KIND_DATA, KIND_POSITIONS, KIND_ROWS,
 };
@@ -66,6 +66,7 @@ pub struct WorkerSettings {
 pub struct Worker {
     storage: Storage,
     state: SessionState,
+    shelf: Shelf,
     settings: WorkerSettings,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
@@ -88,7 +89,14 @@ impl Worker {
             *own = share.min(*own);
         }
         let state = planner_state(config, runtime);
-        Ok(Self { storage, state, settings, clock: Arc::new(SystemClock), ids: Arc::new(SystemIds) })
+        Ok(Self {
+            storage,
+            state,
+            shelf: Shelf::default(),
+            settings,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+        })
     }
 
     /// A state to plan with, of the same configuration as tasks are run with.
@@ -99,6 +107,11 @@ impl Worker {
     /// A context to run a query's plan in, under the same limits.
     pub fn task_context(&self) -> Arc<TaskContext> {
         self.state.task_ctx()
+    }
+
+    /// Where tasks that are run here find rows that this process holds.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// Runs an encoded [`WriteTask`]; gives the encoded [`TaskReport`].
@@ -129,7 +142,8 @@ impl Worker {
     async fn work(&self, task: &WriteTask) -> Result<TaskReport> {
         let started = Instant::now();
         let context = self.task_context();
-        let plan = task.plan(&context, &IcecapCodec::new(self.storage.clone()))?;
+        let codec = IcecapCodec::new(self.storage.clone()).with_shelf(self.shelf.clone());
+        let plan = task.plan(&context, &codec)?;
         if let Some(policy) = &self.settings.policy {
             policy.check(task, &plan)?;
         }

@@ -15,7 +15,7 @@ use super::column::{ColumnEncoder, EncodedColumn, encoding_cost};
 use super::layout::FileLayout;
 use super::metrics::describe;
 use super::nan::NanCounts;
-use super::parallel::in_parallel;
+use super::parallel::{in_parallel, offer_woken};
 use super::partition::PartitionTuple;
 use super::upload::{PART_BYTES, PartBuffer, Upload};
 
@@ -108,6 +108,8 @@ impl OpenFile {
             columns = self.begin_row_group()?;
         }
         if parallel <= 1 {
+            // The source among others: taking its rows woke it.
+            offer_woken();
             for (at, column) in columns.iter_mut().enumerate() {
                 encode_column(column, at, &batches)?;
             }

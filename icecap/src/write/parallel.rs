@@ -38,6 +38,7 @@ where
         let drain = drain.clone();
         helpers.spawn(async move { drain() });
     }
+    offer_woken();
     let mut done = drain()?;
     while let Some(joined) = helpers.join_next().await {
         done.extend(joined.map_err(|e| Error::bug("encoding stopped").with_source(e))??);
@@ -46,9 +47,57 @@ where
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
+/// Lets other threads of the runtime take what the calling task spawned or woke last. It would wait for this thread
+/// otherwise, whatever others have to do: for work that makes no pause.
+///
+/// Tokio keeps the task that was made ready last beside the worker's queue, where no other worker looks. The next one
+/// takes its place there and sends it to the queue.
+pub(crate) fn offer_woken() {
+    drop(tokio::spawn(async {}));
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
     use super::*;
+
+    fn is_set_in_time(flag: &AtomicBool) -> bool {
+        let started = Instant::now();
+        while !flag.load(Ordering::SeqCst) {
+            if started.elapsed() > Duration::from_secs(20) {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        true
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_threads_work_at_once() {
+        let here = tokio::spawn(async {
+            let begun = Arc::new([const { AtomicBool::new(false) }; 2]);
+            let both = move |at: usize| {
+                begun[at].store(true, Ordering::SeqCst);
+                Ok(is_set_in_time(&begun[1 - at]))
+            };
+            in_parallel(vec![0, 1], 2, both).await.unwrap()
+        });
+        assert_eq!(here.await.unwrap(), [true, true]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_task_that_was_woken_does_not_wait_for_its_waker() {
+        let here = tokio::spawn(async {
+            let flag = Arc::new(AtomicBool::new(false));
+            let set = Arc::clone(&flag);
+            drop(tokio::spawn(async move { set.store(true, Ordering::SeqCst) }));
+            offer_woken();
+            is_set_in_time(&flag)
+        });
+        assert!(here.await.unwrap());
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn results_come_in_order_from_any_number_of_threads() {

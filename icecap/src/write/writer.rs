@@ -15,6 +15,7 @@ use super::conform::conform;
 use super::file::{Columns, OpenFile, SealedFile};
 use super::groups::split;
 use super::layout::FileLayout;
+use super::parallel::offer_woken;
 use super::partition::{PartitionTuple, Partitioner, file_location};
 use super::presence::Presence;
 use super::slots::{Relief, Slots, Work};
@@ -312,6 +313,7 @@ impl PartitionWriter {
                 });
             }
         }
+        offer_woken();
         let own = if helpers.is_empty() { parallel } else { 1 };
         let mut staged = self.drain(own).await?;
         // So that they are removed when another fails.

@@ -22,6 +22,7 @@ use crate::engine::from_datafusion;
 use crate::engine::insert::estimated_bytes;
 use crate::engine::query::{Given, in_own_task};
 use crate::engine::session::Run;
+use crate::plan::HeldRows;
 use crate::sql::lower::{MergeSource, SOURCE, source_query};
 use crate::sql::{MatchKind, Merge, mentions_hidden};
 
@@ -78,7 +79,10 @@ impl Run {
             }
             if whole {
                 let table = MemTable::try_new(schema, vec![batches]).map_err(from_datafusion)?;
-                let table: Arc<dyn TableProvider> = Arc::new(table);
+                let table: Arc<dyn TableProvider> = match self.parts.executor.shelf() {
+                    Some(shelf) => Arc::new(HeldRows::new(table, shelf.clone())),
+                    None => Arc::new(table),
+                };
                 given.providers.push((SOURCE, Arc::clone(&table)));
                 rows = Some(table);
             }

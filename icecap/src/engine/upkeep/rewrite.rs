@@ -81,7 +81,7 @@ impl Upkeep {
         target.properties.insert(TARGET_SIZE.to_owned(), roll_bytes.to_string());
         let (rows, target) = ordered(rows, target, metadata.default_sort_order())?;
         let root = IcebergWriteExec::new(rows, target, storage.clone())?;
-        let stages = stage::cut(Arc::new(root), &run.parts.planner, &storage, TaskCount::AtMost(1)).await?;
+        let stages = stage::cut(Arc::new(root), &run.parts.planner, &storage, TaskCount::Slots(1)).await?;
         let outcome = run.run_stages(write.0, stages).await?;
         Ok(Rewritten { files: outcome.staged_files, left_files: outcome.left_files })
     }
