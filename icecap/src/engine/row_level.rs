@@ -9,6 +9,7 @@
 
 mod again;
 mod delete_files;
+mod pairs;
 mod part;
 mod plan;
 mod position_file;

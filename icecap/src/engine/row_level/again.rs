@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 
+use icecap_table::catalog::LoadedTable;
 use icecap_table::iceberg::spec::TableMetadata;
+use icecap_table::scan::{ScanFile, ScanPlan};
 
 use super::part::{Part, keep, unchanged};
 use super::plan::{Planned, only};
 use super::{Attempt, RowChange};
 use crate::Result;
 use crate::engine::session::Run;
+use crate::scan::IcebergTable;
 
 impl Run {
     /// Plans a statement again that lost a race; what it has done already stays as far as that is sound.
@@ -50,6 +53,23 @@ impl Run {
         }
         let (files, mut whole) = template.files(self, &table).await?;
         let same = unchanged(&before.scan, &files);
+        if let Some(pairs) = &template.pairs {
+            let gone = |file: &ScanFile| !same.contains(file.path.as_str());
+            let touched = parts.iter().flat_map(|part| part.touched.keys());
+            let is_touched = touched.into_iter().any(|path| !same.contains(path.as_str()));
+            let changed = |plan: &ScanPlan| -> Vec<usize> {
+                (0..plan.files.len()).filter(|at| plan.files.get(*at).is_some_and(gone)).collect()
+            };
+            let (were, are) = (changed(&before.scan), changed(&files));
+            if is_touched
+                || self.has_pairs(template, pairs, &table, only(&files, &are)).await?
+                || self.has_pairs(template, pairs, &before.table, only(&before.scan, &were)).await?
+            {
+                return Ok(None);
+            }
+            let again = are.len();
+            return Ok(Some((before.on(loaded, table, files), again)));
+        }
         let dropped = keep(parts, &same);
         let is_again = |at: &usize| {
             let path = files.files[*at].path.as_str();
@@ -63,20 +83,26 @@ impl Run {
             false => Some(template.over(self, &table, only(&files, &read))?),
         };
         let again = again.len();
-        let planned = Planned {
+        Ok(Some((Planned { logical, whole, ..before.on(loaded, table, files) }, again)))
+    }
+}
+
+impl Planned {
+    /// The same on a newer state with these files, with nothing to run.
+    fn on(&self, loaded: Arc<LoadedTable>, table: IcebergTable, files: ScanPlan) -> Self {
+        Self {
             table,
-            settings: before.settings,
-            columns: before.columns,
-            logical,
+            settings: self.settings,
+            columns: self.columns,
+            logical: None,
             scan: Arc::new(files),
-            whole,
-            filter: before.filter.clone(),
-            joins: before.joins,
-            sort_merge: before.sort_merge,
+            whole: Vec::new(),
+            filter: self.filter.clone(),
+            joins: self.joins,
+            sort_merge: self.sort_merge,
             loaded,
-            template: before.template.clone(),
-        };
-        Ok(Some((planned, again)))
+            template: self.template.clone(),
+        }
     }
 }
 

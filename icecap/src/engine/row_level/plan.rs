@@ -15,6 +15,7 @@ use icecap_table::properties::RowLevelSettings;
 use icecap_table::scan::ScanPlan;
 
 use super::RowChange;
+use super::pairs::Pairs;
 use super::whole::decided;
 use crate::engine::from_datafusion;
 use crate::engine::insert::check_format;
@@ -59,6 +60,8 @@ pub(super) struct Template {
     judged: Predicate,
     /// Whether that says exactly which rows go.
     decides: bool,
+    /// Where the statement inserts what matches no row of the target: what tells whether a change of the target matters.
+    pub(super) pairs: Option<Pairs>,
 }
 
 impl Template {
@@ -76,6 +79,11 @@ impl Template {
     pub(super) fn over(&self, run: &Run, table: &IcebergTable, files: ScanPlan) -> Result<LogicalPlan> {
         let restricted = table.clone().with_plan(seen(files)).with_log(run.scans.clone());
         restrict(self.logical.clone(), &self.provider, restricted)
+    }
+
+    /// What stands for the target in it.
+    pub(super) fn provider(&self) -> &Arc<dyn TableProvider> {
+        &self.provider
     }
 
     /// Whether a state of the target has the columns that were planned with.
@@ -147,8 +155,13 @@ impl Run {
             RowChange::Delete(_) => decided(&logical, &provider, metadata.current_schema()),
             _ => None,
         };
-        let template =
-            Template { decides: exact.is_some(), judged: exact.unwrap_or(predicate), logical, provider };
+        let is_by_pair = change.inserts_unmatched();
+        let pairs = match is_by_pair {
+            true => Pairs::of(&logical, &provider, source.as_ref(), change)?,
+            false => None,
+        };
+        let decides = exact.is_some();
+        let template = Template { decides, judged: exact.unwrap_or(predicate), logical, provider, pairs };
         let (files, whole) = match &scan {
             Some(_) => template.files(self, &table).await?,
             None => Default::default(),
@@ -159,8 +172,9 @@ impl Run {
             RowChange::Delete(_) | RowChange::Update(_) => !scan_left.files.is_empty(),
         };
         let logical = if runs { Some(template.over(self, &table, scan_left)?) } else { None };
-        let is_by_row = scan.is_some() && !read.contains(&loaded.ident) && !change.inserts_unmatched();
-        let template = is_by_row.then(|| Arc::new(template));
+        let is_replannable =
+            scan.is_some() && !read.contains(&loaded.ident) && (!is_by_pair || template.pairs.is_some());
+        let template = is_replannable.then(|| Arc::new(template));
         let joins = logical.as_ref().is_some_and(has_join);
         let sort_merge = match (&source, self.parts.settings.task_memory_bytes()) {
             (Some(source), Some(memory)) if joins => source.is_larger_than(memory / 2),
@@ -259,7 +273,7 @@ fn target_scan(plan: &LogicalPlan, provider: &Arc<dyn TableProvider>) -> Result<
 }
 
 /// The plan with the target read from `restricted`.
-fn restrict(
+pub(super) fn restrict(
     plan: LogicalPlan,
     provider: &Arc<dyn TableProvider>,
     restricted: IcebergTable,
@@ -281,7 +295,7 @@ fn has_join(plan: &LogicalPlan) -> bool {
 }
 
 /// The files as the statement sees them: the place of a planted bug.
-fn seen(files: ScanPlan) -> ScanPlan {
+pub(super) fn seen(files: ScanPlan) -> ScanPlan {
     #[cfg(feature = "testing")]
     if icecap_table::testing::is_planted(icecap_table::testing::Mutation::DeletedRowsSeen) {
         let mut seen = files;

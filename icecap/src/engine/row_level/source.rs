@@ -10,7 +10,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::{NullEquality, ScalarValue};
 use datafusion::datasource::MemTable;
 use datafusion::functions_aggregate::expr_fn::{max, min};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan, lit};
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, TableScan, lit};
 use datafusion::physical_plan::{collect, execute_stream};
 use futures::StreamExt;
 use icecap_table::id::TableIdent;
@@ -39,7 +39,7 @@ const MOST_KEYS: usize = 1000;
 pub(super) struct Source {
     pub(super) named: MergeSource,
     /// Its rows, where it is small.
-    rows: Option<Arc<dyn TableProvider>>,
+    pub(super) rows: Option<Arc<dyn TableProvider>>,
     /// Its bytes, as far as they are known.
     bytes: Option<u64>,
     /// The tables that it reads.
@@ -106,7 +106,12 @@ impl Run {
         let RowChange::Merge(merge) = change else { return Ok(Vec::new()) };
         let needs_all = merge.clauses.iter().any(|clause| clause.kind == MatchKind::NotMatchedBySource);
         let Some(rows) = source.rows.as_ref().filter(|_| !needs_all) else { return Ok(Vec::new()) };
-        let Some((side, pairs)) = keys(plan, target, rows) else { return Ok(Vec::new()) };
+        let Some(joined) = merge_join(plan, target, rows) else { return Ok(Vec::new()) };
+        // Where NULL meets NULL, the source's keys do not tell which rows matter: NULL is no value of them.
+        if joined.join.null_equality != NullEquality::NullEqualsNothing {
+            return Ok(Vec::new());
+        }
+        let (side, pairs) = joined.keys();
         let mut filters = Vec::with_capacity(pairs.len());
         for (of_target, of_source) in pairs {
             filters.extend(self.key_filter(side, of_target, of_source).await?);
@@ -154,7 +159,7 @@ impl Run {
         Ok(Some(of_target.clone().between(Expr::Literal(low, None), Expr::Literal(high, None))))
     }
 
-    async fn rows_of(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+    pub(super) async fn rows_of(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
         let physical = self.physical_plan(plan).await?;
         collect(physical, self.parts.executor.task_context()).await.map_err(from_datafusion)
     }
@@ -179,25 +184,40 @@ fn distinct(batches: &[RecordBatch]) -> Result<Option<HashSet<ScalarValue>>> {
     Ok(Some(values))
 }
 
-/// The keys of the join of target and source: the source's side of it, and pairs of expressions (target's, source's).
-fn keys<'a>(
+/// The join of target and source.
+pub(super) struct MergeJoin<'a> {
+    pub(super) join: &'a Join,
+    /// Whether the target is its left side.
+    target_is_left: bool,
+}
+
+impl<'a> MergeJoin<'a> {
+    /// The source's side, and the keys as pairs of expressions (target's, source's).
+    fn keys(&self) -> (&'a LogicalPlan, Vec<(&'a Expr, &'a Expr)>) {
+        let on = self.join.on.iter();
+        match self.target_is_left {
+            true => (&self.join.right, on.map(|(left, right)| (left, right)).collect()),
+            false => (&self.join.left, on.map(|(left, right)| (right, left)).collect()),
+        }
+    }
+}
+
+/// Finds the join of target and source, where each is joined as it was read.
+pub(super) fn merge_join<'a>(
     plan: &'a LogicalPlan,
     target: &Arc<dyn TableProvider>,
     source: &Arc<dyn TableProvider>,
-) -> Option<(&'a LogicalPlan, Vec<(&'a Expr, &'a Expr)>)> {
-    // Where NULL meets NULL, the source's keys do not tell which rows matter: NULL is no value of them.
-    if let LogicalPlan::Join(join) = plan
-        && join.null_equality == NullEquality::NullEqualsNothing
-    {
+) -> Option<MergeJoin<'a>> {
+    if let LogicalPlan::Join(join) = plan {
         let is = |side: &LogicalPlan, provider| only_scan(side).is_some_and(|scan| is_target(scan, provider));
         if is(&join.left, target) && is(&join.right, source) {
-            return Some((&join.right, join.on.iter().map(|(left, right)| (left, right)).collect()));
+            return Some(MergeJoin { join, target_is_left: true });
         }
         if is(&join.right, target) && is(&join.left, source) {
-            return Some((&join.left, join.on.iter().map(|(left, right)| (right, left)).collect()));
+            return Some(MergeJoin { join, target_is_left: false });
         }
     }
-    plan.inputs().into_iter().find_map(|input| keys(input, target, source))
+    plan.inputs().into_iter().find_map(|input| merge_join(input, target, source))
 }
 
 /// The scan that a plan is made of alone: nothing is joined, and no row is left out or made.
