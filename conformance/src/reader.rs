@@ -206,7 +206,13 @@ impl Readers {
 
 /// `conformance/` in the source tree.
 pub fn source_folder() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        // Two checkouts may share what Cargo builds: the one whose tests are run counts, not the one that was built.
+        let run = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+        run.filter(|run| run.file_name() == built.file_name()).unwrap_or_else(|| built.to_owned())
+    })
 }
 
 /// Where the tools of the tests are.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use icecap_conformance::conflicts::run_file;
+use icecap_conformance::reader::source_folder;
 use serde_json::json;
 
 use crate::figures::report;
@@ -15,7 +16,7 @@ async fn run(path: &Path) -> icecap_conformance::conflicts::Report {
 
 #[tokio::test]
 async fn every_measured_pair_ends_as_it_must() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let folder = source_folder().join("data");
     let ran = run(&folder.join("commit_conflicts_v2.jsonl")).await;
     assert_eq!(ran.cases(), 210);
     report("commit_conflicts", &json!({"outcomes": ran.outcomes, "serial": ran.serial}));
@@ -25,7 +26,7 @@ async fn every_measured_pair_ends_as_it_must() {
 /// what Java does there was not measured.
 #[tokio::test]
 async fn the_pairs_hold_in_format_version_3_too() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let folder = source_folder().join("data");
     let text = std::fs::read_to_string(folder.join("commit_conflicts_v2.jsonl")).unwrap();
     let lines = text.lines().map(|line| {
         let mut case: serde_json::Value = serde_json::from_str(line).unwrap();
