@@ -101,6 +101,7 @@ impl<'a> Trial<'a> {
         for (table, rows) in [("@t", ROWS), ("@t", ROWS), ("@t", ROWS), ("@u", ROWS)] {
             let insert = self.generator.insert(table, rows);
             self.both(&insert.sql)?;
+            self.coverage.count(&insert.features);
             // Each spec has rows.
             if let Some(statement) = later.next() {
                 self.tell(&statement)?;

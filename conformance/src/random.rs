@@ -81,13 +81,16 @@ pub const PARTITIONINGS: [&[&str]; 14] = [
     &["bucket(3, d)", "v"],
 ];
 
+/// Of a hundred conditions those with a subquery, where there may be one.
+const SUBQUERIES: u32 = 34;
+
 /// Makes statements.
 pub struct Generator {
     rng: StdRng,
     found: BTreeSet<&'static str>,
     partitioned_by: Vec<Column>,
-    /// Whether subqueries may be used where an expression stands.
-    subqueries: bool,
+    /// In how many of a hundred conditions a subquery is used.
+    subqueries: u32,
 }
 
 /// A table that an expression may use, by its name or alias, and its columns.
@@ -117,13 +120,13 @@ impl Generator {
             rng: StdRng::seed_from_u64(seed),
             found: BTreeSet::new(),
             partitioned_by: Column::ALL.into_iter().filter(is_in).collect(),
-            subqueries: true,
+            subqueries: SUBQUERIES,
         }
     }
 
     /// A statement that helps what is covered least: the best of some.
     pub fn next(&mut self, coverage: &Coverage) -> Statement {
-        const TRIED: usize = 10;
+        const TRIED: usize = 80;
         let mut best = self.statement();
         for _ in 1..TRIED {
             let other = self.statement();

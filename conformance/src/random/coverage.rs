@@ -92,7 +92,7 @@ impl Coverage {
 
     /// How much a statement of these features is worth: the rarer, the more.
     pub fn worth(&self, features: &BTreeSet<&'static str>) -> f64 {
-        features.iter().map(|feature| 1.0 / (1.0 + self.of(feature) as f64).powi(2)).sum()
+        features.iter().map(|feature| 1.0 / (1.0 + self.of(feature) as f64).powi(12)).sum()
     }
 
     /// How often a feature was used.

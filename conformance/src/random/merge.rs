@@ -17,7 +17,8 @@ impl Generator {
         self.note("MERGE");
         let (alias, target) = self.target(false);
         let (from, source) = self.source();
-        self.subqueries = false;
+        // DuckDB 1.5 fails inside ("Failed to bind column reference") on many subqueries in a MERGE's clauses.
+        self.subqueries = 0;
         let on = self.on(&target, &source);
         let mut clauses = Clauses::default();
         let kinds = [self.chance(75), self.chance(60), self.chance(40)];
@@ -65,8 +66,8 @@ impl Generator {
             }
             5 => {
                 self.note("MERGE from a subquery");
-                let condition = self.simple(&[Scope::of("q")]);
-                (sql!("(SELECT q.* FROM @u AS q WHERE {}) AS src", condition), Scope::of("src"))
+                let condition = self.predicate(&[Scope::of("o")]);
+                (sql!("(SELECT o.* FROM @u AS o WHERE {}) AS src", condition), Scope::of("src"))
             }
             6 | 7 => {
                 self.note("MERGE from VALUES");
@@ -90,42 +91,44 @@ impl Generator {
                 if self.chance(40) {
                     return (Sql::same("@t AS src"), Scope::of("src"));
                 }
-                let condition = self.simple(&[Scope::of("q")]);
-                (sql!("(SELECT q.* FROM @t AS q WHERE {}) AS src", condition), Scope::of("src"))
+                self.note("MERGE from a subquery");
+                let condition = self.predicate(&[Scope::of("o")]);
+                (sql!("(SELECT o.* FROM @t AS o WHERE {}) AS src", condition), Scope::of("src"))
             }
         }
     }
 
     fn on(&mut self, target: &Scope, source: &Scope) -> Sql {
         let t = &target.name;
-        match self.below(12) {
-            0..=3 => {
+        let on = match self.below(12) {
+            0..=2 => {
                 self.note("ON one key");
                 Sql::same(format!("{t}.id = src.id"))
             }
-            4 | 5 => {
+            3..=5 => {
                 self.note("ON two keys");
                 Sql::same(format!("{t}.id = src.id AND {t}.k = src.k"))
             }
-            6 | 7 => {
-                self.note("ON key and condition");
-                let condition = self.simple(&[target.clone(), source.clone()]);
-                sql!("{} AND {}", Sql::same(format!("{t}.id = src.id")), condition)
-            }
-            8 | 9 => {
+            6..=8 => {
                 self.note("ON IS NOT DISTINCT FROM");
                 Sql::same(format!("{t}.id IS NOT DISTINCT FROM src.id"))
             }
-            10 => {
+            9 => {
                 self.note("ON one key");
                 Sql::same(format!("src.k + 1 = {t}.id"))
             }
             _ => {
                 self.note("ON without equality");
                 let on = *self.one(&["< src.id - 7", "> src.id + 6", "BETWEEN src.id AND src.id + 1"]);
-                Sql::same(format!("{t}.id {on}"))
+                return Sql::same(format!("{t}.id {on}"));
             }
+        };
+        if self.chance(40) {
+            self.note("ON key and condition");
+            let condition = self.simple(&[target.clone(), source.clone()]);
+            return sql!("{} AND {}", on, condition);
         }
+        on
     }
 
     /// ` AND condition`, or nothing for the last clause of its kind; and the condition in DuckDB's words.

@@ -12,12 +12,12 @@ impl Generator {
     pub(super) fn predicate(&mut self, scopes: &[Scope]) -> Sql {
         let first = self.simple(scopes);
         match self.below(10) {
-            0..=3 => first,
-            4 | 5 => {
+            0 | 1 => first,
+            2..=4 => {
                 self.note("AND");
                 sql!("({} AND {})", first, self.simple(scopes))
             }
-            6 | 7 => {
+            5..=7 => {
                 self.note("OR");
                 sql!("({} OR {})", first, self.simple(scopes))
             }
@@ -36,7 +36,7 @@ impl Generator {
 
     /// One condition on what the table is partitioned by, which metadata may decide alone.
     pub(super) fn of_partitions(&mut self, scope: Scope) -> Sql {
-        let subqueries = std::mem::replace(&mut self.subqueries, false);
+        let subqueries = std::mem::replace(&mut self.subqueries, 0);
         let columns = self.partitioned_by.clone();
         let condition = self.simple(&[Scope { columns, ..scope }]);
         self.subqueries = subqueries;
@@ -52,7 +52,7 @@ impl Generator {
             usable.iter().copied().filter(|column| self.partitioned_by.contains(column)).collect();
         // NULL partitions are where engines err.
         let column = if !keys.is_empty() && self.chance(40) { *self.one(&keys) } else { *self.one(&usable) };
-        if self.subqueries && self.chance(26) {
+        if self.chance(self.subqueries) {
             return self.subquery(&scope);
         }
         let of = self.column(&scope, column);
@@ -132,7 +132,7 @@ impl Generator {
 
     fn list(&mut self, column: Column, of: &Sql) -> Sql {
         let mut values: Vec<Sql> = (0..1 + self.below(4)).map(|_| self.literal(column)).collect();
-        if self.chance(30) {
+        if self.chance(45) {
             self.note("list with NULL");
             values.push(Sql::same("NULL"));
         }
@@ -163,7 +163,7 @@ impl Generator {
         let (of, from) = (self.column(&qualified, outer), Sql::same(self.beside()));
         let inner = Scope::of("q");
         let name = Sql::same(self.one(&["id", "k"]).to_owned());
-        let subqueries = std::mem::replace(&mut self.subqueries, false);
+        let subqueries = std::mem::replace(&mut self.subqueries, 0);
         let condition = if self.chance(60) { self.simple(&[inner]) } else { Sql::same("true") };
         self.subqueries = subqueries;
         let not = self.chance(50);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::value::Column;
-use super::{Generator, Scope, Sql, sql};
+use super::{Generator, SUBQUERIES, Scope, Sql, sql};
 
 /// What a statement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +41,15 @@ impl Generator {
 
     pub(super) fn statement(&mut self) -> Statement {
         self.found.clear();
-        self.subqueries = true;
+        self.subqueries = SUBQUERIES;
         match self.below(20) {
             0 => {
                 let count = 1 + self.below(6);
                 self.insert("@t", count)
             }
-            1..=5 => self.delete(),
-            6..=9 => self.update(),
-            10 | 11 => self.update_from(),
+            1..=4 => self.delete(),
+            5..=7 => self.update(),
+            8..=11 => self.update_from(),
             _ => self.merge(),
         }
     }
@@ -71,7 +71,7 @@ impl Generator {
     fn delete(&mut self) -> Statement {
         self.note("DELETE");
         let (alias, scope) = self.target(true);
-        if self.chance(8) {
+        if self.chance(20) {
             self.note("DELETE without WHERE");
             return self.done(Kind::Delete, sql!("DELETE FROM @t{}", alias), None);
         }
@@ -96,7 +96,7 @@ impl Generator {
     /// `column = value, …` of the target; values are over `scopes`.
     pub(super) fn assignments(&mut self, target: &Scope, scopes: &[Scope]) -> Sql {
         let mut columns = Column::ALL.to_vec();
-        let count = if self.chance(55) { 1 } else { 2 + self.below(2) };
+        let count = if self.chance(40) { 1 } else { 2 + self.below(2) };
         if count > 1 {
             self.note("UPDATE of several columns");
         }
@@ -118,7 +118,7 @@ impl Generator {
             }
             // DuckDB computes values of a MERGE for rows that no clause takes too: there it would fail more often. The
             // sum is out of range for every row, so that no value at the edge is left behind.
-            if column == Column::K && self.found.contains("UPDATE") && self.chance(25) {
+            if column == Column::K && self.found.contains("UPDATE") && self.chance(35) {
                 self.note("value out of range");
                 parts.push(Sql::same(format!("k = {}.k + 3000000000", target.name)));
                 continue;
@@ -139,7 +139,7 @@ impl Generator {
             self.note("UPDATE FROM subquery");
             self.grouped()
         };
-        self.subqueries = false;
+        self.subqueries = 0;
         let scopes = [scope.clone(), source];
         let set = self.assignments(&scope, &scopes);
         let key = *self.one(&[("id", "id"), ("id", "k"), ("k", "id")]);
@@ -161,16 +161,13 @@ impl Generator {
     /// A source with one row for each `id`, of fewer columns.
     pub(super) fn grouped(&mut self) -> (Sql, Scope) {
         let from = Sql::same(self.beside());
-        let condition = if self.chance(40) {
-            let subqueries = std::mem::replace(&mut self.subqueries, false);
-            let condition = sql!(" WHERE {}", self.simple(&[Scope::of("q")]));
-            self.subqueries = subqueries;
-            condition
+        let condition = if self.chance(60) {
+            sql!(" WHERE {}", self.predicate(&[Scope::of("o")]))
         } else {
             Sql::same("")
         };
         let sql = sql!(
-            "(SELECT q.id, min(q.k) AS k, max(q.x) AS x, min(q.v) AS v, max(q.d) AS d FROM {} AS q{} GROUP BY q.id) AS src",
+            "(SELECT o.id, min(o.k) AS k, max(o.x) AS x, min(o.v) AS v, max(o.d) AS d FROM {} AS o{} GROUP BY o.id) AS src",
             from,
             condition
         );

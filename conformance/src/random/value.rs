@@ -73,7 +73,7 @@ impl Column {
 impl Generator {
     /// A column's name where this scope is.
     pub(super) fn column(&mut self, scope: &Scope, column: Column) -> Sql {
-        if self.partitioned_by.contains(&column) && scope.name != "q" && scope.name != "src" {
+        if self.partitioned_by.contains(&column) && !["q", "o", "src"].contains(&scope.name.as_str()) {
             self.note("condition on the partition key");
         }
         if scope.bare && self.chance(50) {
@@ -166,12 +166,12 @@ impl Generator {
             }
             3 => {
                 self.note("CASE");
-                let subqueries = std::mem::replace(&mut self.subqueries, false);
+                let subqueries = std::mem::replace(&mut self.subqueries, 0);
                 let condition = self.simple(scopes);
                 self.subqueries = subqueries;
                 sql!("CASE WHEN {} THEN {} ELSE {} END", condition, self.literal(column), old)
             }
-            4 if self.subqueries && !matches!(column, Column::S | Column::B) => {
+            4 if self.subqueries > 0 && !matches!(column, Column::S | Column::B) => {
                 self.subquery_value(column, &scope)
             }
             _ => self.computed(column, &old, &scope),
