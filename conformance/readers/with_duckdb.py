@@ -13,6 +13,10 @@ import canonical
 EXTENSIONS = ("avro", "httpfs", "iceberg")
 
 
+# What a statement may fail with for its values.
+VALUE_ERRORS = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException)
+
+
 class Engine:
     def __init__(self):
         self.connection = duckdb.connect()
@@ -50,6 +54,7 @@ class Engine:
         """Runs a statement that changes rows: {"rows": how many} or {"error": why not}.
 
         `twice` counts the rows that two source rows would change; DuckDB 1.x takes such statements, so they are not run.
+        A statement that DuckDB cannot do, or fails inside of, is no answer: the call fails.
         """
         if twice and self.connection.execute(twice).fetchone()[0] > 0:
             if int(duckdb.__version__.split(".")[0]) < 2:
@@ -61,7 +66,7 @@ class Engine:
             raise AssertionError("DuckDB takes two source rows for one target row")
         try:
             changed = self.connection.execute(statement).fetchall()
-        except duckdb.Error as error:
+        except VALUE_ERRORS as error:
             return {"error": str(error)}
         return {"rows": changed[0][0] if changed else 0}
 
