@@ -55,8 +55,8 @@ impl Run {
         let same = unchanged(&before.scan, &files);
         if let Some(pairs) = &template.pairs {
             let gone = |file: &ScanFile| !same.contains(file.path.as_str());
-            let touched = parts.iter().flat_map(|part| part.touched.keys());
-            let is_touched = touched.into_iter().any(|path| !same.contains(path.as_str()));
+            let mut touched = parts.iter().flat_map(|part| part.touched.keys());
+            let is_touched = touched.any(|path| !same.contains(path.as_str()));
             let changed = |plan: &ScanPlan| -> Vec<usize> {
                 (0..plan.files.len()).filter(|at| plan.files.get(*at).is_some_and(gone)).collect()
             };
