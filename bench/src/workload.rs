@@ -31,7 +31,7 @@ pub use partitions::{AMPLE, SCARCE};
 pub use plan::{Plan, Profiler, RestCatalog};
 pub use row_level::{COPY_ON_WRITE, CTAS, MERGE_ON_READ};
 pub use skew::EVEN;
-pub use writers::{ONE_CHILD, ONE_THREAD};
+pub use writers::{ONE_CHILD, ONE_THREAD, SHORT, SHORT_CHILD};
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

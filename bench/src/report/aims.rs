@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{find, row_level, spread};
+use super::{find, row_level, spread, values};
 use crate::stats::Spread;
-use crate::workload::{AMPLE, EVEN, ONE_CHILD, ONE_THREAD, Plan, SCARCE, Series};
+use crate::workload::{AMPLE, EVEN, ONE_CHILD, ONE_THREAD, Plan, SCARCE, SHORT, SHORT_CHILD, Series};
 
 /// One aim of the project, and what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -61,6 +61,14 @@ impl Figures<'_> {
 
     fn min(&self, workload: &str, engine: &str, name: &str) -> Option<f64> {
         Some(self.spread(workload, engine, name)?.min)
+    }
+
+    /// How much more the second needs than the first in the same turn: the median of all turns.
+    fn median_difference(&self, workload: &str, first: &str, second: &str, name: &str) -> Option<f64> {
+        let of = |engine| values(find(self.0, workload, engine)?, name);
+        let differences: Vec<f64> =
+            of(second)?.iter().zip(of(first)?).map(|(more, less)| more - less).collect();
+        Some(Spread::of(&differences)?.median)
     }
 
     /// The peer's median over Icecap's.
@@ -149,13 +157,20 @@ fn reads(figures: &Figures<'_>) -> Vec<Aim> {
 
 /// Writes in other processes.
 fn elsewhere(figures: &Figures<'_>) -> Vec<Aim> {
-    let (Some(here), Some(child)) =
-        (figures.median("writers", ONE_THREAD, "wall_s"), figures.median("writers", ONE_CHILD, "wall_s"))
-    else {
-        return Vec::new();
+    let ratio = |size: &str, here, child| {
+        let times =
+            figures.median("writers", child, "wall_s")? / figures.median("writers", here, "wall_s")?;
+        Some(Aim::at_most(
+            format!("one task in a child process, {size}, time relative to in process"),
+            times,
+            1.1,
+        ))
     };
-    vec![
-        Aim::at_most("one task in a child process, time relative to in process", child / here, 1.1),
-        Aim::at_most("one task in a child process, ms more than in process", (child - here) * 1e3, 150.0),
-    ]
+    let more = figures
+        .median_difference("writers", SHORT, SHORT_CHILD, "wall_s")
+        .map(|more| Aim::at_most("one task in a child process, ms more than in process", more * 1e3, 150.0));
+    [ratio("all rows", ONE_THREAD, ONE_CHILD), ratio("a tenth of the rows", SHORT, SHORT_CHILD), more]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -26,20 +26,21 @@ fn open(folder: &Path) -> Terminal {
     terminal
 }
 
-/// Types a line and waits for the next prompt.
+/// Types a line, waits until the shell has drawn it, ends it, and waits for the next prompt. Without the wait between,
+/// the prompt that is there already could pass for the next one.
 fn line(terminal: &Terminal, text: &str) {
-    let before = terminal.raw().len();
-    terminal.press(&format!("{text}{ENTER}"));
-    // The screen may look the same before anything happened.
-    terminal.until("answer", |_| terminal.raw()[before..].matches('\n').count() > 0);
+    terminal.press(text);
+    terminal.last_line(&format!("icecap> {text}"));
+    terminal.press(ENTER);
     terminal.prompt();
 }
 
 /// Clears the line and leaves, waiting for the prompt between: keys typed while there is none are the terminal's.
 fn leave(terminal: &Terminal) {
+    terminal.press("x");
+    terminal.until("key", |screen| screen.lines().last().is_some_and(|line| line.ends_with('x')));
     terminal.press(CTRL_C);
     terminal.prompt();
-    std::thread::sleep(std::time::Duration::from_millis(100));
     terminal.press(CTRL_D);
 }
 
