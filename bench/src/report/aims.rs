@@ -29,7 +29,7 @@ impl Aim {
     }
 }
 
-/// The aims of the workloads that were run. Times and ratios are medians, memory is the greatest of all runs.
+/// The aims of the workloads that were run. Times and ratios are medians (what a child process costs: of each turn's), memory is the greatest of all runs.
 pub(super) fn aims(series: &[Series], plan: &Plan) -> Vec<Aim> {
     let figures = Figures(series);
     [
@@ -63,12 +63,17 @@ impl Figures<'_> {
         Some(self.spread(workload, engine, name)?.min)
     }
 
-    /// How much more the second needs than the first in the same turn: the median of all turns.
-    fn median_difference(&self, workload: &str, first: &str, second: &str, name: &str) -> Option<f64> {
+    /// The second beside the first in the same turn, as `compare(first, second)`: the median of all turns. It leaves out
+    /// what differs between turns.
+    fn median_of_turns(
+        &self,
+        (workload, name): (&str, &str),
+        (first, second): (&str, &str),
+        compare: impl Fn(f64, f64) -> f64,
+    ) -> Option<f64> {
         let of = |engine| values(find(self.0, workload, engine)?, name);
-        let differences: Vec<f64> =
-            of(second)?.iter().zip(of(first)?).map(|(more, less)| more - less).collect();
-        Some(Spread::of(&differences)?.median)
+        let turns: Vec<f64> = of(first)?.into_iter().zip(of(second)?).map(|(a, b)| compare(a, b)).collect();
+        Some(Spread::of(&turns)?.median)
     }
 
     /// The peer's median over Icecap's.
@@ -157,9 +162,9 @@ fn reads(figures: &Figures<'_>) -> Vec<Aim> {
 
 /// Writes in other processes.
 fn elsewhere(figures: &Figures<'_>) -> Vec<Aim> {
-    let ratio = |size: &str, here, child| {
-        let times =
-            figures.median("writers", child, "wall_s")? / figures.median("writers", here, "wall_s")?;
+    const WALL: (&str, &str) = ("writers", "wall_s");
+    let ratio = |size: &str, engines| {
+        let times = figures.median_of_turns(WALL, engines, |here, child| child / here)?;
         Some(Aim::at_most(
             format!("one task in a child process, {size}, time relative to in process"),
             times,
@@ -167,9 +172,9 @@ fn elsewhere(figures: &Figures<'_>) -> Vec<Aim> {
         ))
     };
     let more = figures
-        .median_difference("writers", SHORT, SHORT_CHILD, "wall_s")
-        .map(|more| Aim::at_most("one task in a child process, ms more than in process", more * 1e3, 150.0));
-    [ratio("all rows", ONE_THREAD, ONE_CHILD), ratio("a tenth of the rows", SHORT, SHORT_CHILD), more]
+        .median_of_turns(WALL, (SHORT, SHORT_CHILD), |here, child| (child - here) * 1e3)
+        .map(|more| Aim::at_most("one task in a child process, ms more than in process", more, 150.0));
+    [ratio("all rows", (ONE_THREAD, ONE_CHILD)), ratio("a tenth of the rows", (SHORT, SHORT_CHILD)), more]
         .into_iter()
         .flatten()
         .collect()
