@@ -21,7 +21,7 @@ pub const SHORT: &str = "icecap-1-short";
 pub const SHORT_CHILD: &str = "icecap-1ch-short";
 
 /// Short statements for each long one.
-const SHORT_ONES: usize = 5;
+const SHORT_ONES: usize = 12;
 
 /// In one child process for each thread of the plan, one thread each.
 const CHILDREN: &str = "icecap-Nch";
