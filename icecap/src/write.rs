@@ -11,6 +11,7 @@
 //! Nothing here commits, talks to a catalog, or knows SQL. A staged file is durable when it is reported;
 //! its base name begins with its write id, and it lies below the table's data location.
 
+mod ahead;
 mod bounds;
 mod budget;
 mod column;

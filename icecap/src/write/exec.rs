@@ -13,7 +13,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
-use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
 };
@@ -22,6 +22,7 @@ use icecap_table::staged_file::StagedFile;
 use icecap_table::storage::Storage;
 use icecap_table::{Error, Result};
 
+use super::ahead::ahead;
 use super::budget::Budget;
 use super::layout::FileLayout;
 use super::slots::Slots;
@@ -216,19 +217,16 @@ impl ExecutionPlan for IcebergWriteExec {
     ) -> DataFusionResult<SendableRecordBatchStream> {
         let member = Member::join(self.team(&context));
         let disk = Arc::clone(&context.runtime_env().disk_manager);
-        let mut rows = self.input.execute(partition, context)?;
-        // The source runs beside the encoder. Both end with the stream.
-        let mut input = RecordBatchReceiverStream::builder(self.input.schema(), QUEUED_BATCHES);
-        let queue = input.tx();
-        input.spawn(async move {
-            while let Some(batch) = rows.next().await {
-                let failed = batch.is_err();
-                if queue.send(batch).await.is_err() || failed {
-                    break;
-                }
-            }
-            Ok(())
-        });
+        let writers = self.input.output_partitioning().partition_count();
+        let batch_rows = context.session_config().batch_size();
+        let rows = self.input.execute(partition, context)?;
+        // The source runs beside the encoder. Where that gathers a chunk for several threads, the next chunk is read
+        // meanwhile: nobody but the source would have anything to do until it is there.
+        let input = if writers < worker_threads() {
+            ahead(rows, CHUNK_ROWS.div_ceil(batch_rows.max(1)).max(QUEUED_BATCHES), CHUNK_BYTES)
+        } else {
+            ahead(rows, QUEUED_BATCHES, usize::MAX)
+        };
         let job = Job {
             layout: Arc::clone(&self.layout),
             budget: Arc::clone(&self.budget),
@@ -237,11 +235,15 @@ impl ExecutionPlan for IcebergWriteExec {
             disk,
             encoded: MetricBuilder::new(&self.metrics).counter(ROWS_ENCODED, partition),
         };
-        let rows = futures::stream::once(job.run(input.build(), member));
+        let rows = futures::stream::once(job.run(input, member));
         // A writer without rows gives no batch.
         let rows = rows.filter_map(|result| std::future::ready(result.transpose()));
         Ok(Box::pin(RecordBatchStreamAdapter::new(Self::output_schema(), rows)))
     }
+}
+
+fn worker_threads() -> usize {
+    tokio::runtime::Handle::current().metrics().num_workers()
 }
 
 /// What one writer works with.
@@ -281,8 +283,7 @@ impl Job {
 
     /// How many threads each of `writers` may use: its part of those that are there.
     fn parallel(&self, writers: usize) -> usize {
-        let threads = tokio::runtime::Handle::current().metrics().num_workers();
-        threads.div_ceil(writers.max(self.budget.writers()).max(1))
+        worker_threads().div_ceil(writers.max(self.budget.writers()).max(1))
     }
 
     async fn write_all(

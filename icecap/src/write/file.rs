@@ -160,6 +160,8 @@ impl OpenFile {
         let items = self.costly_first(columns);
         let close = |(at, column): (usize, ColumnEncoder)| Ok((at, column.close()?));
         let encoded: Vec<EncodedColumn> = in_order(in_parallel(items, parallel, close).await?);
+        // What follows is copying, for one thread.
+        offer_woken();
         let mut nans = NanCounts::new();
         let mut row_group = self.writer.next_row_group().map_err(broken)?;
         for column in encoded {

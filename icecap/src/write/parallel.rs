@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 
 /// Does `work` to each item, on the calling task and up to `parallel - 1` others.
 ///
-/// Items are begun in their order, so the costliest should come first. When the future is dropped, items
-/// that are begun are finished, the others are not begun.
+/// Items are begun in their order, so the costliest should come first. Between items other tasks have their turn. When
+/// the future is dropped, items that are begun are finished, the others are not begun.
 ///
 /// # Errors
 /// The first error; other items may have been worked on.
@@ -24,22 +24,26 @@ where
     let count = items.len();
     let queue = Arc::new(Mutex::new(items.into_iter().enumerate()));
     let drain = move || {
-        let mut done = Vec::new();
-        loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            match next {
-                Some((at, item)) => done.push((at, work(item)?)),
-                None => return Ok::<_, Error>(done),
+        let (queue, work) = (Arc::clone(&queue), work.clone());
+        async move {
+            let mut done = Vec::new();
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                match next {
+                    Some((at, item)) => done.push((at, work(item)?)),
+                    None => return Ok::<_, Error>(done),
+                }
+                // Others have short turns between reads that they wait for: what comes next is got ready meanwhile.
+                tokio::task::yield_now().await;
             }
         }
     };
     let mut helpers = JoinSet::new();
     for _ in 1..parallel.min(count) {
-        let drain = drain.clone();
-        helpers.spawn(async move { drain() });
+        helpers.spawn(drain());
     }
     offer_woken();
-    let mut done = drain()?;
+    let mut done = drain().await?;
     while let Some(joined) = helpers.join_next().await {
         done.extend(joined.map_err(|e| Error::bug("encoding stopped").with_source(e))??);
     }

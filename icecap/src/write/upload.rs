@@ -57,7 +57,9 @@ impl io::Write for PartBuffer {
         let taken = bytes.len().min(PART_BYTES - collected.current.len());
         collected.current.extend_from_slice(&bytes[..taken]);
         if collected.current.len() == PART_BYTES {
-            let part = std::mem::take(&mut collected.current).freeze();
+            // A file of several parts will most likely fill this one, too: it need not grow, and be copied, on the way.
+            let next = BytesMut::with_capacity(PART_BYTES);
+            let part = std::mem::replace(&mut collected.current, next).freeze();
             collected.full.push(part);
         }
         Ok(taken)

@@ -26,6 +26,9 @@ use crate::sql::lower::{self, DeltaColumns, Lowered, TARGET};
 use crate::write::IcebergDeltaExec;
 use crate::{Error, Result};
 
+/// Rows of a side of a join that every partition may have whole, where its bytes are not known.
+const WHOLE_SIDE_ROWS: usize = 250_000;
+
 /// A planned statement.
 pub(in crate::engine) struct Planned {
     pub(in crate::engine) loaded: Arc<LoadedTable>,
@@ -211,8 +214,12 @@ impl Run {
     ) -> Result<Option<Arc<IcebergDeltaExec>>> {
         let Some(logical) = &planned.logical else { return Ok(None) };
         let mut state = self.planner();
+        let options = state.config_mut().options_mut();
+        // Where one side is small enough for every partition to have it whole, no row of either side changes places.
+        let whole_side = usize::try_from(self.small_bytes()).unwrap_or(usize::MAX);
+        options.optimizer.hash_join_single_partition_threshold = whole_side;
+        options.optimizer.hash_join_single_partition_threshold_rows = WHOLE_SIDE_ROWS;
         if sort_merge {
-            let options = state.config_mut().options_mut();
             options.optimizer.prefer_hash_join = false;
             // One partition is joined by hash whatever is preferred.
             options.execution.target_partitions = options.execution.target_partitions.max(2);

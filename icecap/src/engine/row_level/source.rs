@@ -90,7 +90,8 @@ impl Run {
         Ok(Source { named: MergeSource { columns, given: rows.is_some() }, rows, bytes, read })
     }
 
-    fn small_bytes(&self) -> u64 {
+    /// So many bytes are few beside what a statement holds.
+    pub(super) fn small_bytes(&self) -> u64 {
         let most = if self.parts.tier.is_distributed() { SMALL_MESSAGE_BYTES } else { SMALL_BYTES };
         self.parts.settings.task_memory_bytes().map_or(most, |memory| most.min(memory / 8))
     }
