@@ -1,9 +1,9 @@
 //! Writing data files: rows in, [`StagedFile`](icecap_table::staged_file::StagedFile)s out.
 //!
-//! [`IcebergWriteExec`] runs in a worker at the root of a writing stage. Its rows are brought to the table's
-//! shape (`conform`), sorted out by partition (`transform`, `partition`, `groups`), encoded as Parquet on
-//! as many threads as there are (`file`, `column`, `parallel`), sent to storage while they grow (`upload`),
-//! and described for the manifest (`metrics`, `bounds`, `nan`). Memory is bounded by `budget`.
+//! [`IcebergWriteExec`] runs in a worker at the root of a writing stage. Its rows are read beside the encoding
+//! (`ahead`), brought to the table's shape (`conform`), sorted out by partition (`transform`, `partition`,
+//! `groups`), encoded as Parquet on as many threads as there are (`file`, `column`, `parallel`), sent to storage
+//! while they grow (`upload`), and described for the manifest (`metrics`, `bounds`, `nan`). Memory is bounded by `budget`.
 //!
 //! [`IcebergDeltaExec`] is the root of a stage that deletes and changes rows too: it gathers their positions
 //! (`positions`) and gives the new rows to the same writers.

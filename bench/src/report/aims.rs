@@ -29,7 +29,8 @@ impl Aim {
     }
 }
 
-/// The aims of the workloads that were run. Times and ratios are medians (what a child process costs: of each turn's), memory is the greatest of all runs.
+/// The aims of the workloads that were run. Times and ratios are medians, what a child process costs is the median of the
+/// turns' differences, memory is the greatest of all runs.
 pub(super) fn aims(series: &[Series], plan: &Plan) -> Vec<Aim> {
     let figures = Figures(series);
     [
