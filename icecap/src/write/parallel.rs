@@ -103,6 +103,17 @@ mod tests {
         assert!(here.await.unwrap());
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn others_have_their_turn_between_items() {
+        let here = tokio::spawn(async {
+            let flag = Arc::new(AtomicBool::new(false));
+            let set = Arc::clone(&flag);
+            drop(tokio::spawn(async move { set.store(true, Ordering::SeqCst) }));
+            in_parallel(vec![(); 8], 2, move |()| Ok(flag.load(Ordering::SeqCst))).await.unwrap()
+        });
+        assert!(here.await.unwrap().contains(&true));
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn results_come_in_order_from_any_number_of_threads() {
         for parallel in 0..5 {
