@@ -8,6 +8,7 @@ pub mod arrow_schema;
 pub mod dispatch;
 pub mod engine;
 pub mod exchange;
+mod lean_join;
 pub mod plan;
 pub mod scan;
 pub mod source;

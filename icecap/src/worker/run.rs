@@ -25,6 +25,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::policy::TaskPolicy;
 use crate::engine::Progress;
 use crate::exchange::{self, ExchangeReadExec};
+use crate::lean_join::lean;
 use crate::plan::session::{BATCH_ROWS, planner_state};
 use crate::plan::{IcecapCodec, Shelf, TaskOutput, TaskReport, WriteTask, from_datafusion, session_config};
 use crate::write::{
@@ -147,6 +148,8 @@ impl Worker {
         if let Some(policy) = &self.settings.policy {
             policy.check(task, &plan)?;
         }
+        // The source of a MERGE, above all.
+        let plan = if plan.is::<IcebergDeltaExec>() { lean(plan)? } else { plan };
         self.settings.progress.watch(&plan);
         let mut exchange_requests = 0;
         let (emitted, exchange) = match &task.output {

@@ -27,6 +27,11 @@ impl Budget {
         Share { budget: Arc::clone(self), reservation, held: 0 }
     }
 
+    /// Bytes that each writer may always hold: an equal part of the limit.
+    pub(crate) fn part(&self) -> usize {
+        self.limit / self.writers().max(1)
+    }
+
     /// How many writers there are.
     pub(crate) fn writers(&self) -> usize {
         self.writers.load(Ordering::Relaxed)
@@ -45,15 +50,14 @@ impl Share {
     /// Says how many bytes the writer holds now. Returns whether that is fine; if not, the writer has to
     /// hold less.
     ///
-    /// A writer may always hold an equal part of the limit, so that one of them cannot starve the others.
+    /// A writer may always hold its [`part`](Budget::part), so that one of them cannot starve the others.
     pub(crate) fn hold(&mut self, bytes: usize) -> bool {
         let budget = &self.budget;
         let before = budget.used.fetch_add(bytes, Ordering::Relaxed);
         budget.used.fetch_sub(self.held, Ordering::Relaxed);
         let used = before.saturating_add(bytes).saturating_sub(self.held);
         self.held = bytes;
-        let fair = budget.limit / budget.writers().max(1);
-        (used <= budget.limit || bytes <= fair) && self.reservation.try_resize(bytes).is_ok()
+        (used <= budget.limit || bytes <= budget.part()) && self.reservation.try_resize(bytes).is_ok()
     }
 }
 

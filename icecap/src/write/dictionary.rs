@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::datatypes::DataType;
+use icecap_table::properties::Codec;
 
 use super::transform::map_bytes;
 
@@ -21,9 +22,13 @@ const MAX_SAMPLE_VALUES: usize = 32_768;
 /// The greatest share of a row group's rows whose values may differ for a dictionary to pay.
 const MAX_DISTINCT_SHARE: f64 = 0.2;
 
+/// The same for values of up to eight bytes whose pages an entropy coder compresses. It brings such values down to
+/// what a position in a large dictionary takes, and the dictionary would have to be written and looked up besides.
+const MAX_DISTINCT_SHARE_OF_NUMBERS: f64 = 0.1;
+
 /// Whether a column of which `arrays` are the first values should have no dictionary of up to `dict_bytes`
-/// in row groups of `rows`.
-pub(crate) fn is_better_plain(arrays: &[&ArrayRef], rows: usize, dict_bytes: u64) -> bool {
+/// in row groups of `rows`, compressed with `codec`.
+pub(crate) fn is_better_plain(arrays: &[&ArrayRef], rows: usize, dict_bytes: u64, codec: Codec) -> bool {
     let state = RandomState::new();
     let mut sample = Sample::default();
     for array in arrays {
@@ -36,7 +41,7 @@ pub(crate) fn is_better_plain(arrays: &[&ArrayRef], rows: usize, dict_bytes: u64
             break;
         }
     }
-    sample.is_better_plain(rows, dict_bytes)
+    sample.is_better_plain(rows, dict_bytes, codec)
 }
 
 #[derive(Default)]
@@ -47,7 +52,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn is_better_plain(&self, rows: usize, dict_bytes: u64) -> bool {
+    fn is_better_plain(&self, rows: usize, dict_bytes: u64, codec: Codec) -> bool {
         let values = self.hashes.len();
         if values < MIN_SAMPLE_VALUES {
             return false;
@@ -58,7 +63,12 @@ impl Sample {
         seen.extend(&self.hashes[values / 2..]);
         let distinct = distinct_in_all(half, seen.len() as f64).min(rows as f64);
         let width = self.bytes as f64 / values as f64;
-        distinct > rows as f64 * MAX_DISTINCT_SHARE || distinct * width > dict_bytes as f64
+        let has_entropy_coder = matches!(codec, Codec::Zstd | Codec::Gzip | Codec::Brotli);
+        let share = match has_entropy_coder && width <= 8.0 {
+            true => MAX_DISTINCT_SHARE_OF_NUMBERS,
+            false => MAX_DISTINCT_SHARE,
+        };
+        distinct > rows as f64 * share || distinct * width > dict_bytes as f64
     }
 }
 
@@ -111,7 +121,7 @@ mod tests {
 
     fn decided(values: impl Iterator<Item = i64>) -> bool {
         let array: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
-        is_better_plain(&[&array], 1 << 20, 2 * MIB)
+        is_better_plain(&[&array], 1 << 20, 2 * MIB, Codec::Zstd)
     }
 
     /// Evenly spread over `among`.
@@ -132,6 +142,16 @@ mod tests {
     }
 
     #[test]
+    fn how_many_different_numbers_are_too_many_depends_on_the_codec() {
+        let array: ArrayRef = Arc::new(Int64Array::from_iter_values(spread(32_768, 150_000)));
+        assert!(is_better_plain(&[&array], 1 << 20, 2 * MIB, Codec::Zstd));
+        assert!(!is_better_plain(&[&array], 1 << 20, 2 * MIB, Codec::Snappy));
+        let texts: ArrayRef =
+            Arc::new(StringArray::from_iter_values(spread(32_768, 150_000).map(|v| format!("{v:012}"))));
+        assert!(!is_better_plain(&[&texts], 1 << 20, 4 * MIB, Codec::Zstd));
+    }
+
+    #[test]
     fn keys_in_order_have_none() {
         assert!(decided((0..8192).map(|i| i / 4)));
         assert!(decided(0..8192));
@@ -142,21 +162,21 @@ mod tests {
         let texts = |length: usize| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(spread(8192, 5000).map(|v| format!("{v:0length$}"))))
         };
-        assert!(!is_better_plain(&[&texts(20)], 1 << 20, 2 * MIB));
-        assert!(is_better_plain(&[&texts(2000)], 1 << 20, 2 * MIB));
+        assert!(!is_better_plain(&[&texts(20)], 1 << 20, 2 * MIB, Codec::Zstd));
+        assert!(is_better_plain(&[&texts(2000)], 1 << 20, 2 * MIB, Codec::Zstd));
     }
 
     #[test]
     fn the_slice_decides_and_not_what_lies_around_it() {
         let array: ArrayRef =
             Arc::new(Int64Array::from_iter_values((0..8192).chain(std::iter::repeat_n(7, 8192))));
-        assert!(!is_better_plain(&[&array.slice(8192, 8192)], 1 << 20, 2 * MIB));
-        assert!(is_better_plain(&[&array.slice(0, 8192)], 1 << 20, 2 * MIB));
+        assert!(!is_better_plain(&[&array.slice(8192, 8192)], 1 << 20, 2 * MIB, Codec::Zstd));
+        assert!(is_better_plain(&[&array.slice(0, 8192)], 1 << 20, 2 * MIB, Codec::Zstd));
     }
 
     #[test]
     fn other_types_are_left_to_the_encoder() {
         let array: ArrayRef = Arc::new(BooleanArray::from(vec![true; 5000]));
-        assert!(!is_better_plain(&[&array], 1 << 20, 2 * MIB));
+        assert!(!is_better_plain(&[&array], 1 << 20, 2 * MIB, Codec::Zstd));
     }
 }

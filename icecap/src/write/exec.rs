@@ -43,6 +43,11 @@ const QUEUED_BATCHES: usize = 2;
 /// Rows that are gathered before they are split by partition or encoded on several threads.
 const CHUNK_ROWS: usize = 1 << 16;
 
+/// Rows, and their bytes, that are gathered before one thread encodes them, a column after the other. The encoders of a
+/// table's columns do not fit the processor's cache together: each is fetched once for so many values.
+const ALONE_ROWS: usize = 1 << 17;
+const ALONE_BYTES: usize = 24 << 20;
+
 /// Writes its input to data files of a table, and gives one row `(kind, staged_file)` for each file.
 ///
 /// Input partition *i* is read by writer *i*. Rows in a sort order stay in it, file by file; of a partitioned table
@@ -296,8 +301,12 @@ impl Job {
         while let Some(batch) = input.next().await {
             chunk.push(batch?);
             let parallel = self.parallel(member.team.reading());
-            let gather = parallel > 1 || writer.is_partitioned();
-            if !gather || chunk.rows >= CHUNK_ROWS || chunk.bytes >= CHUNK_BYTES {
+            let (rows, bytes) = if parallel > 1 || writer.is_partitioned() {
+                (CHUNK_ROWS, CHUNK_BYTES)
+            } else {
+                (ALONE_ROWS, ALONE_BYTES.min(self.budget.part() / 8))
+            };
+            if chunk.rows >= rows || chunk.bytes >= bytes {
                 let batches = std::mem::take(&mut chunk).batches;
                 writer.write(&batches, parallel).await.map_err(external)?;
             }

@@ -292,10 +292,10 @@ impl Slots {
         if let Some(properties) = properties.as_ref() {
             return Ok(Arc::clone(properties));
         }
-        let dict_bytes = self.layout.settings.dict_bytes;
+        let settings = &self.layout.settings;
         let is_plain = |column: usize| {
             let arrays: Vec<_> = first.iter().filter_map(|batch| batch.arrays.get(column)).collect();
-            is_better_plain(&arrays, MAX_ROW_GROUP_ROWS, dict_bytes)
+            is_better_plain(&arrays, MAX_ROW_GROUP_ROWS, settings.dict_bytes, settings.codec)
         };
         let plain: Vec<usize> = self
             .layout

@@ -1,0 +1,142 @@
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use super::*;
+
+/// Two tables in several batches, with keys that are in both, in one, several times, and NULL. `s` is the smaller one.
+fn context(partitioned: bool, memory: usize) -> SessionContext {
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(memory));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
+    let mut config = SessionConfig::new().with_target_partitions(3).with_batch_size(16);
+    let options = &mut config.options_mut().optimizer;
+    options.hash_join_single_partition_threshold = if partitioned { 0 } else { usize::MAX };
+    options.hash_join_single_partition_threshold_rows = if partitioned { 0 } else { usize::MAX };
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    for (name, rows, step) in [("s", 100_i64, 3_i64), ("t", 400, 1)] {
+        let batches: Vec<RecordBatch> = (0..4)
+            .map(|part| {
+                let rows = || (0..rows / 4).map(move |row| part * rows / 4 + row);
+                let columns: [(&str, ArrayRef); 4] = [
+                    (
+                        "k",
+                        Arc::new(
+                            rows().map(|i| (i % 7 != 0).then_some(i * step % 250)).collect::<Int64Array>(),
+                        ),
+                    ),
+                    ("a", Arc::new(rows().map(Some).collect::<Int64Array>())),
+                    ("b", Arc::new(Int64Array::from_iter_values(rows().map(|i| i * i % 11)))),
+                    (
+                        "c",
+                        Arc::new(
+                            rows()
+                                .map(|i| (i % 5 != 0).then(|| format!("{name} {i}")))
+                                .collect::<StringArray>(),
+                        ),
+                    ),
+                ];
+                RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
+                    .unwrap()
+            })
+            .collect();
+        let schema = batches[0].schema();
+        let table = datafusion::datasource::MemTable::try_new(schema, vec![batches]).unwrap();
+        context.register_table(name, Arc::new(table)).unwrap();
+    }
+    context
+}
+
+async fn planned(context: &SessionContext, sql: &str) -> Arc<dyn ExecutionPlan> {
+    context.sql(sql).await.unwrap().create_physical_plan().await.unwrap()
+}
+
+fn text(plan: &Arc<dyn ExecutionPlan>) -> String {
+    displayable(plan.as_ref()).indent(false).to_string()
+}
+
+async fn rows(plan: Arc<dyn ExecutionPlan>, context: &SessionContext) -> Vec<String> {
+    let batches = collect(plan, context.task_ctx()).await.unwrap();
+    let text = pretty_format_batches(&batches).unwrap().to_string();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn a_join_gives_the_same_rows() {
+    let joins = [
+        ("LEFT", "s.k = t.k"),
+        ("RIGHT", "s.k = t.k"),
+        ("FULL", "s.k = t.k"),
+        ("INNER", "s.k = t.k"),
+        ("LEFT", "s.k = t.k AND s.a < t.a"),
+        ("FULL", "s.k = t.k AND s.b <> t.b"),
+        ("LEFT", "s.k + s.b = t.k + 1"),
+    ];
+    for partitioned in [false, true] {
+        let context = context(partitioned, usize::MAX);
+        for (kind, on) in joins {
+            for columns in ["s.*, t.*", "t.c, s.c, t.a, s.k", "t.c, t.b, s.b, s.c"] {
+                let sql = format!("SELECT {columns} FROM s {kind} JOIN t ON {on}");
+                let plan = planned(&context, &sql).await;
+                // Another plan: nodes keep what they have done.
+                let lean = lean(planned(&context, &sql).await).unwrap();
+                let (before, after) = (text(&plan), text(&lean));
+                assert!(
+                    before.contains(if partitioned { "mode=Partitioned" } else { "mode=CollectLeft" }),
+                    "{before}"
+                );
+                assert!(after.contains("HoldExec") && after.contains("FetchExec"), "{after}");
+                assert_eq!(lean.schema(), plan.schema());
+                let (expected, got) = (rows(plan, &context).await, rows(lean, &context).await);
+                assert!(expected.len() > 50);
+                assert_eq!(got, expected, "{sql}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_join_over_a_join_too() {
+    let context = context(true, usize::MAX);
+    let sql = "SELECT x.c, y.c, t.c, x.a FROM s x JOIN s y ON x.k = y.k LEFT JOIN t ON t.k = y.b";
+    let plan = planned(&context, sql).await;
+    let lean = lean(planned(&context, sql).await).unwrap();
+    assert_eq!(text(&lean).matches("FetchExec").count(), 2);
+    assert_eq!(rows(lean, &context).await, rows(plan, &context).await);
+}
+
+#[tokio::test]
+async fn what_hardly_pays_stays() {
+    let context = context(false, usize::MAX);
+    for sql in [
+        "SELECT s.k, s.a, s.b, t.c FROM s JOIN t ON s.k = t.k",
+        "SELECT t.* FROM t WHERE k IN (SELECT k FROM s)",
+        "SELECT t.* FROM t WHERE k NOT IN (SELECT k FROM s)",
+    ] {
+        let plan = planned(&context, sql).await;
+        assert_eq!(text(&lean(Arc::clone(&plan)).unwrap()), text(&plan));
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_counts_as_memory() {
+    let of = |memory: usize| async move {
+        let context = context(false, memory);
+        let plan = lean(planned(&context, "SELECT s.*, t.* FROM s JOIN t ON s.k = t.k").await).unwrap();
+        let result = collect(plan, context.task_ctx()).await;
+        let reserved = context.runtime_env().memory_pool.reserved();
+        (result.map(|_| ()), reserved)
+    };
+    let (enough, reserved) = of(1 << 20).await;
+    enough.unwrap();
+    assert_eq!(reserved, 0);
+    let (error, _) = of(300).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("HeldRows"), "{error}");
+}
