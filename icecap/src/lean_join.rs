@@ -20,11 +20,11 @@ use datafusion::common::{DataFusionError, JoinSide, JoinType, Result as DfResult
 use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 use datafusion::physical_plan::joins::{HashJoinExec, HashJoinExecBuilder};
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use crate::Result;
 use crate::plan::from_datafusion;
@@ -140,7 +140,16 @@ fn hold(
             None => Ok(None),
         };
     }
-    Ok(Some(Arc::new(HoldExec::new(Arc::clone(node), compared, held, Arc::clone(rows))?)))
+    let partitioning = match node.output_partitioning() {
+        Partitioning::Hash(keys, partitions) => {
+            let keys: DfResult<Vec<_>> = keys.iter().map(|key| moved(key, compared)).collect();
+            keys.map_or(Partitioning::UnknownPartitioning(*partitions), |keys| {
+                Partitioning::Hash(keys, *partitions)
+            })
+        }
+        other => Partitioning::UnknownPartitioning(other.partition_count()),
+    };
+    Ok(Some(Arc::new(HoldExec::new(Arc::clone(node), compared, held, Arc::clone(rows), partitioning)?)))
 }
 
 fn place_of(column: usize, compared: &[usize]) -> Option<usize> {

@@ -11,9 +11,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::StreamExt;
 
 /// The column with a row's place.
@@ -76,6 +74,8 @@ pub(super) struct HoldExec {
 }
 
 impl HoldExec {
+    /// `partitioning` is the input's, over the columns that are given.
+    ///
     /// # Errors
     /// When the input has no such columns.
     pub(super) fn new(
@@ -83,13 +83,14 @@ impl HoldExec {
         given: &[usize],
         held: &[usize],
         rows: Arc<Held>,
+        partitioning: Partitioning,
     ) -> DfResult<Self> {
         let mut fields = input.schema().project(given)?.fields().to_vec();
         fields.push(Arc::new(Field::new(PLACE, DataType::UInt64, false)));
         let inner = input.properties();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::new(Schema::new(fields))),
-            Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
+            partitioning,
             inner.emission_type,
             inner.boundedness,
         )
@@ -150,7 +151,8 @@ impl ExecutionPlan for HoldExec {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
             (Some(input), true) => {
-                Ok(Arc::new(Self::new(input, &self.given, &self.held, Arc::clone(&self.rows))?))
+                let (rows, partitioning) = (Arc::clone(&self.rows), self.properties.partitioning.clone());
+                Ok(Arc::new(Self::new(input, &self.given, &self.held, rows, partitioning)?))
             }
             _ => Err(DataFusionError::Internal("HoldExec has exactly one input".to_owned())),
         }

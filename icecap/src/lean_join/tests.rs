@@ -140,3 +140,13 @@ async fn what_is_held_counts_as_memory() {
     let error = error.unwrap_err().to_string();
     assert!(error.contains("HeldRows"), "{error}");
 }
+
+#[tokio::test]
+async fn a_build_side_that_is_dealt_out_already_stays_so() {
+    let context = context(true, usize::MAX);
+    let sql = "SELECT x.*, t.* FROM (SELECT k, min(c) c, max(a) a, sum(b) b FROM s GROUP BY k) x JOIN t ON x.k = t.k";
+    let plan = planned(&context, sql).await;
+    let lean = lean(planned(&context, sql).await).unwrap();
+    assert!(text(&lean).contains("HoldExec"), "{}", text(&lean));
+    assert_eq!(rows(lean, &context).await, rows(plan, &context).await);
+}
