@@ -16,7 +16,7 @@ pub use command::{host_binary, icecap_binary, run_within, writer_binary};
 pub use host::Host;
 pub use lambda::{LambdaService, SharedWriters};
 pub use output::Output;
-pub use process::{children_of, is_running, signal, wait_until};
+pub use process::{children_of, heeds_interrupt, is_running, signal, wait_until};
 pub use proxy::{Faults, Proxy};
 pub use s3::{REGION, S3Server, storage_at};
 pub use session::{Said, Session};

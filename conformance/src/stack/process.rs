@@ -22,6 +22,15 @@ pub fn is_running(process: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
+/// Whether a process catches SIGINT yet: one that has just begun would end by it without a word.
+pub fn heeds_interrupt(process: u32) -> bool {
+    const SIGINT: u32 = 2;
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask >> (SIGINT - 1) & 1 == 1)
+}
+
 /// Sends a signal (`KILL`, `INT`); one to a process that is gone is nothing.
 pub fn signal(process: u32, signal: &str) {
     let _ = Command::new("kill")

@@ -296,7 +296,7 @@ fn ctrl_c_cancels_and_says_so() {
         signal(&child, name);
         let told = Told::from(child.wait_with_output().unwrap()).failed(1, "error[cancelled]: ");
         assert_eq!(told.stdout, "");
-        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(60), "{:?}", asked.elapsed());
     }
 }
 
@@ -305,7 +305,7 @@ fn a_time_limit_ends_a_statement() {
     let shell = Shell::new();
     let started = Instant::now();
     shell.run(&["sql", "--timeout", "500ms", "-e", ENDLESS]).failed(1, "error[exhausted]: ");
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_write_that_runs_out_of_time_leaves_nothing() {
     let started = Instant::now();
     let insert = format!("INSERT INTO t {ENDLESS}");
     shell.run(&["sql", "--timeout", "700ms", "-e", &insert]).failed(1, "error[exhausted]: ");
-    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     assert_eq!(shell.sql("SELECT count(*) AS n FROM t").ok().stdout, "{\"n\":0}\n");
 }
 

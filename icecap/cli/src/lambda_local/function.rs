@@ -134,7 +134,7 @@ impl Function {
             if matches!(ended, Ended::OutOfMemory) {
                 took.peak_mb = took.memory_mb;
             }
-            log = instance.log().tail(&request_id, &took);
+            log = instance.log_tail(&request_id, &took);
         }
         let (payload, is_error) = told(&request_id, &ended, self.limits().timeout);
         if is_error {

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::log::Log;
+use super::log::{Log, Took};
 use super::runtime_api::{Answer, Event, RuntimeApi};
 use super::{Limits, ServiceSettings};
 
@@ -107,10 +107,10 @@ impl Instance {
         let number = process.id().unwrap_or_default();
         let log = Log::default();
         if let Some(pipe) = process.stdout.take() {
-            tokio::spawn(log.clone().gather(pipe, number));
+            log.follow(pipe.into_owned_fd().map_err(failed)?, number).map_err(failed)?;
         }
         if let Some(pipe) = process.stderr.take() {
-            tokio::spawn(log.clone().gather(pipe, number));
+            log.follow(pipe.into_owned_fd().map_err(failed)?, number).map_err(failed)?;
         }
         tracing::info!(function = name, process = number, "process started");
         Ok(Self {
@@ -147,7 +147,7 @@ impl Instance {
     /// Gives it an event and waits for what becomes of it; `kill_after` is a fault.
     pub(super) async fn run(&mut self, event: Event, kill_after: Option<Duration>) -> Ended {
         self.signal(Signal::CONT);
-        self.log.begin();
+        self.log.begin(self.number);
         self.served += 1;
         let answer = self.api.deliver(event).await;
         let number = self.number;
@@ -193,9 +193,9 @@ impl Instance {
         !matches!(self.process.try_wait(), Ok(None))
     }
 
-    /// Its log.
-    pub(super) fn log(&self) -> &Log {
-        &self.log
+    /// The last lines of what it wrote for an event, as Lambda tells them.
+    pub(super) fn log_tail(&self, request_id: &str, took: &Took) -> Vec<u8> {
+        self.log.tail(request_id, self.number, took)
     }
 
     /// How long it took to start, told once.
