@@ -317,6 +317,21 @@ fn only_verbose_runs_log() {
     assert!(!told.stderr.is_empty());
 }
 
+/// The log of a MERGE has the plan that ran: its source's columns do not all go through the join.
+#[test]
+fn a_verbose_run_logs_the_plans_of_its_tasks() {
+    let shell = Shell::new();
+    shell.sql("CREATE TABLE t (id bigint, a varchar, b varchar); INSERT INTO t VALUES (1, 'a', 'b'), (2, 'c', 'd')").ok();
+    let merge = "MERGE INTO t USING (VALUES (2, 'x', 'y'), (3, 'z', 'w')) AS s (id, a, b) ON t.id = s.id \
+                 WHEN MATCHED THEN UPDATE SET a = s.a, b = s.b WHEN NOT MATCHED THEN INSERT (id, a, b) VALUES (s.id, s.a, s.b)";
+    let told = shell.run(&["sql", "-vv", "-e", merge]).ok();
+    let plan: Vec<&str> = ["IcebergDeltaExec", "FetchExec: [", "HashJoinExec: ", "HoldExec: ["]
+        .into_iter()
+        .filter(|node| told.stderr.contains(node))
+        .collect();
+    assert_eq!(plan.len(), 4, "only {plan:?} in\n{}", told.stderr);
+}
+
 #[test]
 fn a_write_that_runs_out_of_time_leaves_nothing() {
     let shell = Shell::new();

@@ -4,6 +4,9 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_expr::expressions::lit;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::PartitionMode;
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
@@ -149,4 +152,31 @@ async fn a_build_side_that_is_dealt_out_already_stays_so() {
     let lean = lean(planned(&context, sql).await).unwrap();
     assert!(text(&lean).contains("HoldExec"), "{}", text(&lean));
     assert_eq!(rows(lean, &context).await, rows(plan, &context).await);
+}
+
+/// What the build side's keys tell is pushed below the other side, by a filter that this side shares: the join that
+/// takes the place of another goes on filling it.
+#[tokio::test]
+async fn the_filter_that_a_join_fills_is_filled_still() {
+    let context = context(false, usize::MAX);
+    let build = planned(&context, "SELECT a, b, c FROM s WHERE a BETWEEN 20 AND 29").await;
+    let probe = planned(&context, "SELECT a, c FROM t").await;
+    let key = |plan: &Arc<dyn ExecutionPlan>| {
+        Arc::new(Column::new_with_schema("a", &plan.schema()).unwrap()) as Arc<dyn PhysicalExpr>
+    };
+    let filter = Arc::new(DynamicFilterPhysicalExpr::new(vec![key(&probe)], lit(true)));
+    let on = vec![(key(&build), key(&probe))];
+    let probe = Arc::new(FilterExec::try_new(Arc::clone(&filter) as _, probe).unwrap());
+    let build: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(build));
+    let join = HashJoinExecBuilder::new(build, probe, on, JoinType::Inner)
+        .with_partition_mode(PartitionMode::CollectLeft)
+        .build()
+        .unwrap()
+        .with_dynamic_filter_expr(Arc::clone(&filter))
+        .unwrap();
+    let lean = lean(Arc::new(join)).unwrap();
+    assert!(text(&lean).contains("FetchExec"), "{}", text(&lean));
+    assert_eq!(rows(lean, &context).await.len(), 10 + 4, "ten rows, a heading and three lines around them");
+    let told = filter.current().unwrap().to_string();
+    assert!(told.contains("20") && told.contains("29"), "{told}");
 }

@@ -14,7 +14,7 @@ use datafusion::execution::memory_pool::{
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::physical_plan::metrics::MetricsSet;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
 use futures::StreamExt;
 use icecap_table::clock::{Clock, IdSource, SystemClock, SystemIds};
 use icecap_table::staged_file::StagedFile;
@@ -150,6 +150,12 @@ impl Worker {
         }
         // The source of a MERGE, above all.
         let plan = if plan.is::<IcebergDeltaExec>() { lean(plan)? } else { plan };
+        tracing::debug!(
+            stage = task.stage,
+            task = task.task,
+            "runs\n{}",
+            displayable(plan.as_ref()).indent(false)
+        );
         self.settings.progress.watch(&plan);
         let mut exchange_requests = 0;
         let (emitted, exchange) = match &task.output {
