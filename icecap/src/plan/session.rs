@@ -41,8 +41,9 @@ pub fn session_config(threads: usize, batch_rows: usize) -> SessionConfig {
     options.explain.show_statistics = false;
     // Iceberg tables and sources are read with their columns' own types.
     options.execution.parquet.schema_force_view_types = false;
-    // Scans are cut and balanced when they are planned.
+    // Scans are cut when they are planned; whoever is free takes the next slice.
     options.optimizer.repartition_file_scans = false;
+    options.execution.enable_file_stream_work_stealing = true;
     config
 }
 

@@ -38,7 +38,7 @@ use super::deletes::{DeleteLoader, DeletingSource, FileDeletes};
 use super::guard::{guarded, named};
 use super::message::{DataFile, FileSlice, ScanInput};
 use super::reader::{FileHandle, OpenFiles, Readers};
-use super::split::deal;
+use super::split::queue;
 use crate::arrow_schema::{arrow_field, arrow_type};
 use crate::plan::error::{from_datafusion, to_datafusion};
 
@@ -358,7 +358,7 @@ impl SourceBuilder<'_> {
     fn file_groups(&self, slices: &[FileSlice], partitions: usize) -> Result<Vec<FileGroup>> {
         let mut handles: BTreeMap<usize, (FileHandle, ObjectMeta, Vec<ScalarValue>)> = BTreeMap::new();
         let mut groups = Vec::with_capacity(partitions);
-        for group in deal(slices, &self.input.files, partitions) {
+        for group in queue(slices, &self.input.files, partitions) {
             let mut files = Vec::with_capacity(group.len());
             for slice in group {
                 let (handle, meta, constants) = match handles.entry(slice.file) {

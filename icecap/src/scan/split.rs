@@ -9,43 +9,50 @@ use super::message::{DataFile, FileSlice};
 
 /// No slice is cut smaller than this: opening one costs a footer read.
 const MIN_SLICE_BYTES: u64 = 8 << 20;
-/// No slice need be larger: what is left to steal at the end of a scan is at most this.
+/// No slice need be larger.
 const MAX_SLICE_BYTES: u64 = 128 << 20;
-/// Slices per partition that the cutting aims at, so that fast partitions can take over work.
-const SLICES_PER_PARTITION: u64 = 4;
+/// A slice is at most this part of what each partition has still to get. Slices are taken by whoever is free: the
+/// fewer bytes are left, the smaller they have to be, so that all end together (guided self-scheduling, Polychronopoulos
+/// and Kuck 1987).
+const SLICES_PER_PARTITION: u64 = 2;
 
 /// The slices of `files`, cut for `partitions` readers. `offsets` gives each file's row-group offsets.
 pub(crate) fn slices(files: &[DataFile], offsets: &[Vec<i64>], partitions: usize) -> Vec<FileSlice> {
-    let total: u64 = files.iter().map(|file| file.file_size_bytes).sum();
-    let aim =
-        (total / (partitions.max(1) as u64 * SLICES_PER_PARTITION)).clamp(MIN_SLICE_BYTES, MAX_SLICE_BYTES);
+    let mut left: u64 = files.iter().map(|file| file.file_size_bytes).sum();
+    let shares = SLICES_PER_PARTITION * partitions.max(1) as u64;
     let mut slices = Vec::with_capacity(files.len());
     for (at, file) in files.iter().enumerate() {
         let known = offsets.get(at).map_or(&[][..], Vec::as_slice);
         let mut start = 0;
-        for cut in cuts(file.file_size_bytes, known, aim) {
+        for cut in cuts(file.file_size_bytes, known, left, shares) {
             slices.push(FileSlice { file: at, start, end: Some(cut) });
             start = cut;
         }
         slices.push(FileSlice { file: at, start, end: None });
+        left = left.saturating_sub(file.file_size_bytes);
     }
     slices
 }
 
-/// Where to cut a file: each piece but the last has at least `aim` bytes, and so has the last.
-fn cuts(size: u64, offsets: &[i64], aim: u64) -> Vec<u64> {
+/// Where to cut a file, when it and the files after it have `left` bytes: each piece has at least a share of what is
+/// left when it begins, and the last at least as much as the one before it.
+fn cuts(size: u64, offsets: &[i64], left: u64, shares: u64) -> Vec<u64> {
+    let aim = |start: u64| (left.saturating_sub(start) / shares).clamp(MIN_SLICE_BYTES, MAX_SLICE_BYTES);
     let mut known: Vec<u64> =
         offsets.iter().filter_map(|at| u64::try_from(*at).ok()).filter(|at| *at > 0 && *at < size).collect();
     known.sort_unstable();
     known.dedup();
-    let candidates: Vec<u64> = if known.is_empty() {
-        (1..size.checked_div(aim).unwrap_or(0)).map(|n| n * aim).collect()
-    } else {
-        known
-    };
     let mut cuts = Vec::new();
     let mut start = 0;
-    for at in candidates {
+    if known.is_empty() {
+        while size - start >= 2 * aim(start) {
+            start += aim(start);
+            cuts.push(start);
+        }
+        return cuts;
+    }
+    for at in known {
+        let aim = aim(start);
         if at - start >= aim && size - at >= aim {
             cuts.push(at);
             start = at;
@@ -54,18 +61,29 @@ fn cuts(size: u64, offsets: &[i64], aim: u64) -> Vec<u64> {
     cuts
 }
 
+/// Slices in the groups that a scan of `partitions` partitions is given. Its streams take them as from one queue, group
+/// after group: the largest come first, so that little is left when one stream finds no more.
+pub(crate) fn queue(slices: &[FileSlice], files: &[DataFile], partitions: usize) -> Vec<Vec<FileSlice>> {
+    let mut order = slices.to_vec();
+    order.sort_by_key(|slice| Reverse(size(slice, files)));
+    let partitions = partitions.max(1);
+    let bound = |group: usize| group * order.len() / partitions;
+    (0..partitions).map(|group| order[bound(group)..bound(group + 1)].to_vec()).collect()
+}
+
+fn size(slice: &FileSlice, files: &[DataFile]) -> u64 {
+    let whole = files.get(slice.file).map_or(0, |file| file.file_size_bytes);
+    slice.end.unwrap_or(whole).saturating_sub(slice.start)
+}
+
 /// Deals slices to `partitions` readers, the largest first to whoever has least.
 pub(crate) fn deal(slices: &[FileSlice], files: &[DataFile], partitions: usize) -> Vec<Vec<FileSlice>> {
-    let size = |slice: &FileSlice| {
-        let whole = files.get(slice.file).map_or(0, |file| file.file_size_bytes);
-        slice.end.unwrap_or(whole).saturating_sub(slice.start)
-    };
     let mut order: Vec<&FileSlice> = slices.iter().collect();
-    order.sort_by_key(|slice| Reverse(size(slice)));
+    order.sort_by_key(|slice| Reverse(size(slice, files)));
     let mut groups = vec![(0_u64, Vec::new()); partitions.max(1)];
     for slice in order {
         if let Some(least) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
-            least.0 += size(slice).max(1);
+            least.0 += size(slice, files).max(1);
             least.1.push(slice.clone());
         }
     }
@@ -99,8 +117,39 @@ mod tests {
         let offsets = vec![(0..10).map(|n| 4 + n * 16 * mib as i64).collect::<Vec<_>>()];
         let cut = slices(&[file(160 * mib)], &offsets, 2);
         let starts: Vec<u64> = cut.iter().map(|s| s.start).collect();
-        assert_eq!(starts, [0, 4 + 32 * mib, 4 + 64 * mib, 4 + 96 * mib, 4 + 128 * mib]);
+        assert_eq!(starts, [0, 4 + 48 * mib, 4 + 80 * mib, 4 + 112 * mib, 4 + 128 * mib, 4 + 144 * mib]);
         assert_eq!(cut.last().unwrap().end, None);
+    }
+
+    /// Readers that take the next slice whenever they are free.
+    fn ends(slices: &[FileSlice], size: u64, readers: usize) -> Vec<u64> {
+        let mut busy = vec![0; readers];
+        for slice in slices {
+            let free = busy.iter_mut().min().unwrap();
+            *free += slice.end.unwrap_or(size) - slice.start;
+        }
+        busy
+    }
+
+    #[test]
+    fn readers_that_take_slices_as_they_can_end_together() {
+        let mib = 1 << 20;
+        for (size, group, readers) in
+            [(196, 4, 2), (1000, 5, 2), (1000, 5, 7), (4000, 32, 3), (50_000, 100, 16)]
+        {
+            let size = size * mib;
+            let offsets: Vec<i64> = (0..size / (group * mib)).map(|n| 4 + (n * group * mib) as i64).collect();
+            for offsets in [offsets, Vec::new()] {
+                let cut = slices(&[file(size)], &[offsets], readers);
+                let queue = queue(&cut, &[file(size)], readers);
+                assert!(queue.iter().all(|group| !group.is_empty()));
+                let ends = ends(&queue.concat(), size, readers);
+                let apart = ends.iter().max().unwrap() - ends.iter().min().unwrap();
+                // The last slices have up to twice the least size, and a row group.
+                assert!(apart <= 2 * MIN_SLICE_BYTES + group * mib, "{size} {readers}: {ends:?}");
+                assert!(cut.len() as u64 <= size / MIN_SLICE_BYTES);
+            }
+        }
     }
 
     #[test]
