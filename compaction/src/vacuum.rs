@@ -60,7 +60,7 @@ pub async fn run(upkeep: &Upkeep, request: &VacuumRequest) -> Result<StatementRe
     let after = upkeep.load(&request.table).await?;
     let tally = Tally::default();
     if after.document.metadata().uuid() == loaded.document.metadata().uuid() {
-        let storage = upkeep.storage().clone().with_cache_bytes(CACHE_BYTES);
+        let storage = upkeep.storage().clone().with_cache_bytes(CACHE_BYTES).within(upkeep.policy());
         let job = sweep::Job { upkeep, storage, home: &home, tally: &tally, policy: &policy };
         let cleaning: BoxFuture<'_, Result<()>> = async {
             let mut named = job.named(&after).await?;

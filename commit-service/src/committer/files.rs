@@ -114,7 +114,9 @@ impl Committer {
             base: change.base,
             added_data: judge.as_ref(),
         };
-        let since = match History::load(&self.storage, request).await? {
+        // Other engines' commits are among them.
+        let storage = self.storage.clone().within(&self.policy);
+        let since = match History::load(&storage, request).await? {
             History::Since(since) => since,
             History::Unknown => {
                 return Ok(Err(format!(
@@ -128,7 +130,7 @@ impl Committer {
         if let Some(base) = change.base.and_then(|base| metadata.snapshot_by_id(base))
             && needs_partitions(&since)
         {
-            partitions = locate_data_files(&self.storage, metadata, base, touched_data_files(files)).await?;
+            partitions = locate_data_files(&storage, metadata, base, touched_data_files(files)).await?;
         }
         match validate_files(kind, &change.change, metadata, &since, judge.as_ref(), &partitions) {
             FilesVerdict::Conflict(why) => Ok(Err(why)),

@@ -1,10 +1,11 @@
 //! `CALL system.register_table` takes over tables that other engines wrote, as they are.
 
 use std::path::Path;
+use std::process::Command;
 
 use icecap_conformance::canonical::difference;
 use icecap_conformance::reader::Foreign;
-use icecap_conformance::stack::Warehouse;
+use icecap_conformance::stack::{Warehouse, icecap_binary};
 use icecap_table::clock::{IdSource, SystemIds};
 use icecap_table::iceberg::spec::Operation;
 use icecap_table::id::WriteId;
@@ -132,6 +133,26 @@ fn a_manifest_that_names_a_file_elsewhere_is_not_followed() {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("error[corrupt]") && said.contains("/etc/passwd"), "{said}");
+    // Nor does a check tell anything of it.
+    let verify = |options: &[&str]| {
+        let mut verify = Command::new(icecap_binary().unwrap());
+        verify.current_dir(warehouse.beside()).arg("verify").args(options).arg("hostile");
+        warehouse.name(&mut verify);
+        verify.output().unwrap()
+    };
+    let output = verify(&["--metadata-only"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("/etc/passwd cannot be looked at: ") && said.contains("--allow-location"),
+        "{said}"
+    );
+    assert!(!output.status.success() && said.contains("has size None"), "{said}");
+    let output = verify(&[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("error[denied]") && said.contains("/etc/passwd"),
+        "{said}"
+    );
     // Who reads the rest is not held up by it.
     assert_eq!(warehouse.query(&["SELECT id FROM hostile WHERE id = 1"]).unwrap(), [json!({"id": 1})]);
 }

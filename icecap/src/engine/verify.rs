@@ -62,11 +62,15 @@ impl Engine {
     /// with a table that can be looked at is in the report.
     pub async fn verify(&self, table: &str, with_data: bool) -> Result<VerifyReport> {
         let loaded = self.table_to_verify(table).await?;
-        let storage = &self.parts.storage;
-        let mut checked = check_metadata(storage, &loaded.document).await;
+        // Whoever names a file vouches for what it names; a catalog's tables are held to the policy.
+        let policy = (!table.ends_with(METADATA_SUFFIX)).then(|| self.parts.policy.clone());
+        let storage = self.parts.storage.clone();
+        let storage = match &policy {
+            Some(policy) => storage.within(policy),
+            None => storage,
+        };
+        let mut checked = check_metadata(&storage, &loaded.document).await;
         if with_data {
-            // Whoever names a file vouches for what it names; a catalog's tables are held to the policy.
-            let policy = (!table.ends_with(METADATA_SUFFIX)).then(|| self.parts.policy.clone());
             match self.check_data(&loaded, policy).await {
                 Ok(found) => checked.violations.extend(found),
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {

@@ -25,7 +25,7 @@ pub use self::local::{DiskSync, LocalStore, TEMPORARY_PREFIX};
 pub use self::remote::{RequestCounts, StoreFactory};
 use crate::cache::ObjectCache;
 use crate::error::{Error, Result};
-use crate::location::Location;
+use crate::location::{Location, Policy};
 
 /// What the cache of a storage takes at most, unless it is told otherwise.
 const CACHE_BYTES: usize = 128 << 20;
@@ -50,6 +50,8 @@ pub struct Storage {
     /// By scheme: what opens the buckets that are not in `remote`.
     factories: Arc<BTreeMap<String, Arc<dyn StoreFactory>>>,
     cache: Arc<ObjectCache>,
+    /// Where what is read and written has to lie.
+    policy: Option<Arc<Policy>>,
 }
 
 impl Storage {
@@ -69,6 +71,7 @@ impl Storage {
             remote: Arc::default(),
             factories: Arc::default(),
             cache: Arc::new(ObjectCache::new(CACHE_BYTES)),
+            policy: None,
         }
     }
 
@@ -77,6 +80,22 @@ impl Storage {
     pub fn with_store(mut self, root: impl Into<String>, store: Arc<dyn ObjectStore>) -> Self {
         Arc::make_mut(&mut self.remote).insert(root.into(), store);
         self
+    }
+
+    /// The same storage of those locations alone that `policy` lets a table name: for readers of what anyone may have
+    /// written. Any other is `Denied`.
+    #[must_use]
+    pub fn within(mut self, policy: &Policy) -> Self {
+        self.policy = Some(Arc::new(policy.clone()));
+        self
+    }
+
+    /// Whether a location may be looked at.
+    ///
+    /// # Errors
+    /// As [`Policy::check_readable`].
+    pub(crate) fn check(&self, location: &str) -> Result<()> {
+        self.policy.as_ref().map_or(Ok(()), |policy| policy.check_readable(location))
     }
 
     /// The same storage, remembering at most `capacity_bytes` of what is parsed of its objects, apart from what
@@ -102,8 +121,10 @@ impl Storage {
     /// The store that holds a location, and its path there. Its `put` and `put_multipart` are durable.
     ///
     /// # Errors
-    /// `Invalid` for what is no location; `Unsupported` for a scheme or bucket that is not set up.
+    /// `Invalid` for what is no location; `Unsupported` for a scheme or bucket that is not set up; `Denied` as
+    /// [`within`](Self::within) says.
     pub fn object_store(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
+        self.check(location)?;
         let parsed = Location::parse(location)?;
         let path = Path::parse(parsed.path()).map_err(|e| {
             Error::invalid("location is no object's path").with("location", location).with_source(e)

@@ -17,7 +17,7 @@ use iceberg::spec::{
 use uuid::Uuid;
 
 use self::files::{Counts, Live, check_file, check_live};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::manifest::Manifest;
 use crate::metadata::TableDocument;
 use crate::snapshot::{LiveEntry, load_entries, load_manifest_list};
@@ -173,8 +173,13 @@ impl Check<'_> {
     /// Reports an object that is missing or has another length; `None` accepts any length.
     async fn object(&mut self, what: &str, location: &str, length: Option<u64>) {
         if !self.sizes.contains_key(location) {
-            let size = self.storage.size(location).await.ok();
-            self.sizes.insert(location.to_owned(), size);
+            let size = self.storage.size(location).await;
+            if let Err(error) = &size
+                && error.kind() == ErrorKind::Denied
+            {
+                self.says(format!("{what} {location} cannot be looked at: {error}"));
+            }
+            self.sizes.insert(location.to_owned(), size.ok());
         }
         let size = self.sizes[location];
         self.expect(size.is_some() && (length.is_none() || size == length), || {

@@ -67,7 +67,9 @@ impl<'a> ManifestReader<'a> {
         Self { policy, ..self }
     }
 
+    /// Asked before the cache is, which others may have filled.
     fn check(&self, location: &str) -> Result<()> {
+        self.storage.check(location)?;
         self.policy.map_or(Ok(()), |policy| policy.check_readable(location))
     }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use iceberg::spec::{Literal, ManifestStatus, Struct};
 
@@ -464,4 +464,25 @@ fn operations_are_named_as_java_names_them() {
     ] {
         assert_eq!(operation_of(&added, removed), expected);
     }
+}
+
+/// Whoever asks for a history reads what others have written. What lies elsewhere is not read, nor taken from the cache.
+#[tokio::test]
+async fn a_history_that_lies_elsewhere_is_not_read() {
+    let mut table = TestTable::create(FormatVersion::V2, &[]).await;
+    let file = [table.staged("a", Some("x"), 0, 10).await];
+    table.append(&file).await;
+    let metadata = table.document.metadata();
+    let request = HistoryRequest { metadata, reference: "main", base: None, added_data: None };
+    let snapshot = metadata.current_snapshot().unwrap();
+    let paths = || BTreeSet::from([file[0].path.as_str()]);
+    assert!(
+        matches!(History::load(&table.storage, request).await, Ok(History::Since(since)) if since.len() == 1)
+    );
+    assert_eq!(locate_data_files(&table.storage, metadata, snapshot, paths()).await.unwrap().len(), 1);
+    let elsewhere = table.storage.clone().within(&Policy::new("file:///elsewhere", &[]).unwrap());
+    let denied = History::load(&elsewhere, request).await.unwrap_err();
+    assert_eq!(denied.kind(), ErrorKind::Denied);
+    let denied = locate_data_files(&elsewhere, metadata, snapshot, paths()).await.unwrap_err();
+    assert_eq!(denied.kind(), ErrorKind::Denied);
 }

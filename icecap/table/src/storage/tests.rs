@@ -288,3 +288,36 @@ async fn the_kernel_reads_and_writes_through_the_same_storage() {
     io.delete_prefix(fixture.at("k")).await.unwrap();
     assert!(!io.exists(&location).await.unwrap());
 }
+
+#[tokio::test]
+async fn what_lies_outside_is_neither_read_nor_looked_at_nor_written() {
+    let fixture = Fixture::new();
+    let (inside, outside) = (fixture.at("w/t/a"), fixture.at("elsewhere/a"));
+    for location in [&inside, &outside] {
+        fixture.storage.put_new(location, Bytes::from_static(b"x")).await.unwrap();
+    }
+    let policy = Policy::new(&fixture.at("w"), &[]).unwrap();
+    let storage = fixture.storage.clone().within(&policy);
+    assert_eq!(storage.read(&inside).await.unwrap(), "x");
+    assert_eq!(storage.list(&fixture.at("w/t")).await.unwrap(), [inside]);
+    let dotted = fixture.at("w/t/../../elsewhere/a");
+    for location in [&outside, &dotted] {
+        let denials = [
+            storage.read(location).await.map(|_| ()),
+            storage.read_at_most(location, 10).await.map(|_| ()),
+            storage.read_range(location, 0..1).await.map(|_| ()),
+            storage.size(location).await.map(|_| ()),
+            storage.delete(location).await,
+            storage.list(location).await.map(|_| ()),
+            storage.objects(location).map(|_| ()),
+            storage.put_new(location, Bytes::new()).await,
+            storage.put_all_new(vec![(location.clone(), Bytes::new())]).await,
+            storage.object_store(location).map(|_| ()),
+        ];
+        for (at, denial) in denials.into_iter().enumerate() {
+            let kind = denial.unwrap_err().kind();
+            assert!(matches!(kind, ErrorKind::Denied | ErrorKind::Invalid), "{at} {location}: {kind:?}");
+        }
+    }
+    assert_eq!(fixture.names("elsewhere"), ["a"]);
+}
