@@ -127,18 +127,21 @@ fn hold(
     if let Some(dealt) = node.downcast_ref::<RepartitionExec>()
         && !dealt.preserve_order()
     {
+        // Rows that are dealt by what the join does not compare are held above.
         let by = match dealt.partitioning() {
             Partitioning::Hash(keys, partitions) => {
                 let keys: DfResult<Vec<_>> = keys.iter().map(|key| moved(key, compared)).collect();
-                Partitioning::Hash(keys?, *partitions)
+                keys.ok().map(|keys| Partitioning::Hash(keys, *partitions))
             }
-            Partitioning::RoundRobinBatch(partitions) => Partitioning::RoundRobinBatch(*partitions),
-            _ => return Ok(None),
+            Partitioning::RoundRobinBatch(partitions) => Some(Partitioning::RoundRobinBatch(*partitions)),
+            _ => None,
         };
-        return match hold(dealt.input(), compared, held, rows)? {
-            Some(input) => Ok(Some(Arc::new(RepartitionExec::try_new(input, by)?))),
-            None => Ok(None),
-        };
+        if let Some(by) = by {
+            return match hold(dealt.input(), compared, held, rows)? {
+                Some(input) => Ok(Some(Arc::new(RepartitionExec::try_new(input, by)?))),
+                None => Ok(None),
+            };
+        }
     }
     let partitioning = match node.output_partitioning() {
         Partitioning::Hash(keys, partitions) => {
@@ -186,7 +189,11 @@ fn moved_filter(filter: &JoinFilter, compared: &[usize]) -> DfResult<JoinFilter>
 
 /// What a value takes, at least.
 fn bytes_of(data_type: &DataType) -> usize {
-    data_type.primitive_width().unwrap_or(SMALL_BYTES + 1)
+    match data_type {
+        DataType::Null | DataType::Boolean => 1,
+        DataType::FixedSizeBinary(bytes) => usize::try_from(*bytes).unwrap_or(0),
+        other => other.primitive_width().unwrap_or(SMALL_BYTES + 1),
+    }
 }
 
 #[cfg(test)]

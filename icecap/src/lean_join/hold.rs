@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -25,6 +26,34 @@ pub(super) struct Held(Mutex<Rows>);
 struct Rows {
     batches: Vec<Arc<[ArrayRef]>>,
     reservation: Option<MemoryReservation>,
+    /// Of buffers that several batches may share, those that are counted. All of them are held.
+    shared: RecordBatchMemoryCounter,
+}
+
+impl Rows {
+    /// What holding a batch takes beyond what is held already.
+    fn bytes_of(&mut self, batch: &RecordBatch) -> DfResult<usize> {
+        let (flat, shared): (Vec<usize>, Vec<usize>) =
+            (0..batch.num_columns()).partition(|column| is_flat(batch.column(*column).data_type()));
+        let own =
+            flat.iter().map(|column| batch.column(*column).to_data().get_slice_memory_size().unwrap_or(0));
+        Ok(own.sum::<usize>() + self.shared.count_batch(&batch.project(&shared)?))
+    }
+}
+
+/// Whether a slice of an array of this type tells what it takes of the array's buffers. Views do not tell of their
+/// texts, and slices of lists count all elements of the whole.
+fn is_flat(data_type: &DataType) -> bool {
+    data_type.is_primitive()
+        || matches!(
+            data_type,
+            DataType::Boolean
+                | DataType::Utf8
+                | DataType::LargeUtf8
+                | DataType::Binary
+                | DataType::LargeBinary
+                | DataType::FixedSizeBinary(_)
+        )
 }
 
 impl Held {
@@ -33,17 +62,15 @@ impl Held {
     }
 
     /// Holds a batch's columns; gives its number.
-    fn push(&self, columns: Arc<[ArrayRef]>, pool: &Arc<dyn MemoryPool>) -> DfResult<u32> {
-        // Not what the buffers hold: batches of one source share them.
-        let bytes: usize =
-            columns.iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+    pub(super) fn push(&self, held: &RecordBatch, pool: &Arc<dyn MemoryPool>) -> DfResult<u32> {
         let mut rows = self.rows();
+        let bytes = rows.bytes_of(held)?;
         rows.reservation
             .get_or_insert_with(|| MemoryConsumer::new("HeldRows").register(pool))
             .try_grow(bytes)?;
         let number = u32::try_from(rows.batches.len());
         let number = number.map_err(|_| DataFusionError::Internal("too many batches to hold".to_owned()))?;
-        rows.batches.push(columns);
+        rows.batches.push(held.columns().into());
         Ok(number)
     }
 
@@ -108,7 +135,7 @@ fn split(
     pool: &Arc<dyn MemoryPool>,
     schema: &SchemaRef,
 ) -> DfResult<RecordBatch> {
-    let number = rows.push(batch.project(held)?.columns().into(), pool)?;
+    let number = rows.push(&batch.project(held)?, pool)?;
     let count = u32::try_from(batch.num_rows());
     let count =
         count.map_err(|_| DataFusionError::Internal("a batch has too many rows to hold".to_owned()))?;

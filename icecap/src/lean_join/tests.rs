@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, StringViewArray};
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -119,6 +120,7 @@ async fn what_hardly_pays_stays() {
     let context = context(false, usize::MAX);
     for sql in [
         "SELECT s.k, s.a, s.b, t.c FROM s JOIN t ON s.k = t.k",
+        "SELECT s.k, s.is_there, t.c FROM (SELECT k, true AS is_there FROM s) s RIGHT JOIN t ON s.k = t.k",
         "SELECT t.* FROM t WHERE k IN (SELECT k FROM s)",
         "SELECT t.* FROM t WHERE k NOT IN (SELECT k FROM s)",
     ] {
@@ -144,6 +146,40 @@ async fn what_is_held_counts_as_memory() {
     assert!(error.contains("HeldRows"), "{error}");
 }
 
+/// How much of `batches` counts.
+fn counted(batches: &[RecordBatch]) -> usize {
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(usize::MAX));
+    let held = Held::default();
+    batches.iter().for_each(|batch| _ = held.push(batch, &pool).unwrap());
+    pool.reserved()
+}
+
+#[test]
+fn texts_in_views_and_elements_of_lists_count_once() {
+    let texts = StringViewArray::from_iter_values((0..1000).map(|i| format!("{i:1000}")));
+    let texts = RecordBatch::try_from_iter([("v", Arc::new(texts) as ArrayRef)]).unwrap();
+    let whole = counted(std::slice::from_ref(&texts));
+    assert!((1_000_000..2_500_000).contains(&whole), "{whole}");
+    let numbers = (0..1000).map(|i| Some((0..100).map(move |j| Some(i + j)).collect::<Vec<_>>()));
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(numbers);
+    let lists = RecordBatch::try_from_iter([("l", Arc::new(lists) as ArrayRef)]).unwrap();
+    for batch in [texts, lists] {
+        let slices: Vec<RecordBatch> = (0..100).map(|at| batch.slice(at * 10, 10)).collect();
+        let (whole, sliced) = (counted(&[batch]), counted(&slices));
+        assert!((whole..whole + whole / 10).contains(&sliced), "{whole} {sliced}");
+    }
+}
+
+#[test]
+fn texts_and_numbers_count_as_far_as_they_are_held() {
+    let texts = StringArray::from_iter_values((0..1000).map(|i| format!("{i:1000}")));
+    let numbers = Int64Array::from_iter_values(0..1000);
+    let columns = [("s", Arc::new(texts) as ArrayRef), ("n", Arc::new(numbers) as ArrayRef)];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let tenth = counted(&[batch.slice(300, 100)]);
+    assert!((100_800..102_000).contains(&tenth), "{tenth}");
+}
+
 #[tokio::test]
 async fn a_build_side_that_is_dealt_out_already_stays_so() {
     let context = context(true, usize::MAX);
@@ -158,25 +194,42 @@ async fn a_build_side_that_is_dealt_out_already_stays_so() {
 /// takes the place of another goes on filling it.
 #[tokio::test]
 async fn the_filter_that_a_join_fills_is_filled_still() {
-    let context = context(false, usize::MAX);
-    let build = planned(&context, "SELECT a, b, c FROM s WHERE a BETWEEN 20 AND 29").await;
-    let probe = planned(&context, "SELECT a, c FROM t").await;
-    let key = |plan: &Arc<dyn ExecutionPlan>| {
-        Arc::new(Column::new_with_schema("a", &plan.schema()).unwrap()) as Arc<dyn PhysicalExpr>
-    };
-    let filter = Arc::new(DynamicFilterPhysicalExpr::new(vec![key(&probe)], lit(true)));
-    let on = vec![(key(&build), key(&probe))];
-    let probe = Arc::new(FilterExec::try_new(Arc::clone(&filter) as _, probe).unwrap());
-    let build: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(build));
-    let join = HashJoinExecBuilder::new(build, probe, on, JoinType::Inner)
-        .with_partition_mode(PartitionMode::CollectLeft)
-        .build()
-        .unwrap()
-        .with_dynamic_filter_expr(Arc::clone(&filter))
-        .unwrap();
-    let lean = lean(Arc::new(join)).unwrap();
-    assert!(text(&lean).contains("FetchExec"), "{}", text(&lean));
-    assert_eq!(rows(lean, &context).await.len(), 10 + 4, "ten rows, a heading and three lines around them");
-    let told = filter.current().unwrap().to_string();
-    assert!(told.contains("20") && told.contains("29"), "{told}");
+    for mode in [PartitionMode::CollectLeft, PartitionMode::Partitioned] {
+        let context = context(false, usize::MAX);
+        let mut told = Vec::new();
+        for is_lean in [false, true] {
+            let build = planned(&context, "SELECT a, b, c FROM s WHERE a BETWEEN 20 AND 29").await;
+            let probe = planned(&context, "SELECT a, c FROM t").await;
+            let key = |plan: &Arc<dyn ExecutionPlan>| {
+                Arc::new(Column::new_with_schema("a", &plan.schema()).unwrap()) as Arc<dyn PhysicalExpr>
+            };
+            let on = vec![(key(&build), key(&probe))];
+            let filter = Arc::new(DynamicFilterPhysicalExpr::new(vec![key(&probe)], lit(true)));
+            let dealt = |plan: Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
+                let by = Partitioning::Hash(vec![key(&plan)], 3);
+                Arc::new(RepartitionExec::try_new(plan, by).unwrap())
+            };
+            let filtered = |plan| Arc::new(FilterExec::try_new(Arc::clone(&filter) as _, plan).unwrap()) as _;
+            let (build, probe): (Arc<dyn ExecutionPlan>, Arc<dyn ExecutionPlan>) = match mode {
+                PartitionMode::Partitioned => (dealt(build), dealt(filtered(probe))),
+                _ => (Arc::new(CoalescePartitionsExec::new(build)), filtered(probe)),
+            };
+            let join = HashJoinExecBuilder::new(build, probe, on, JoinType::Inner)
+                .with_partition_mode(mode)
+                .build()
+                .unwrap()
+                .with_dynamic_filter_expr(Arc::clone(&filter))
+                .unwrap();
+            let mut join: Arc<dyn ExecutionPlan> = Arc::new(join);
+            if is_lean {
+                join = lean(join).unwrap();
+                assert!(text(&join).contains("FetchExec"), "{}", text(&join));
+            }
+            let rows = rows(join, &context).await;
+            assert_eq!(rows.len(), 10 + 4, "ten rows, a heading and three lines around them");
+            told.push(filter.current().unwrap().to_string());
+        }
+        assert!(told[0].contains("20") && told[0].contains("29"), "{told:?}");
+        assert_eq!(told[0], told[1]);
+    }
 }

@@ -341,6 +341,12 @@ async fn one_parquet_file_is_parted_by_its_row_groups() {
     let scan = plan.downcast_ref::<SourceScanExec>().unwrap();
     // A slice has 8 MiB at least.
     assert_eq!((scan.pieces(), plan.properties().partitioning.partition_count()), (2, 2));
+    // Whoever is free takes the next slice: a stream that is read alone gets them all.
+    let config = crate::plan::session_config(2, 8192);
+    let alone = SessionContext::new_with_config(config);
+    let stream = Arc::clone(&plan).execute(1, alone.task_ctx()).unwrap();
+    let batches = datafusion::physical_plan::common::collect(stream).await.unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), ROWS);
     for parts in [1, 2, 5] {
         let (mut rows, mut found, mut with_rows) = (0, 0_i64, 0);
         for part in 0..parts {

@@ -28,7 +28,7 @@ use super::layout::FileLayout;
 use super::slots::Slots;
 use super::target::WriteTarget;
 use super::team::{Member, Team};
-use super::writer::{Begun, CHUNK_BYTES, PartitionWriter};
+use super::writer::{ALONE_BYTES, Begun, CHUNK_BYTES, PartitionWriter};
 use crate::plan::from_datafusion;
 
 /// The `kind` of a row that carries a data file.
@@ -43,10 +43,10 @@ const QUEUED_BATCHES: usize = 2;
 /// Rows that are gathered before they are split by partition or encoded on several threads.
 const CHUNK_ROWS: usize = 1 << 16;
 
-/// Rows, and their bytes, that are gathered before one thread encodes them, a column after the other. The encoders of a
-/// table's columns do not fit the processor's cache together: each is fetched once for so many values.
+/// Rows that are gathered, unless they have [`ALONE_BYTES`] before, when one thread encodes them, a column after the
+/// other. The encoders of a table's columns do not fit the processor's cache together: each is fetched once for so many
+/// values.
 const ALONE_ROWS: usize = 1 << 17;
-const ALONE_BYTES: usize = 24 << 20;
 
 /// Writes its input to data files of a table, and gives one row `(kind, staged_file)` for each file.
 ///

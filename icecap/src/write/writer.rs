@@ -24,8 +24,11 @@ use super::spill::Spill;
 /// The fewest rows between two looks at a file's size.
 const MIN_STEP_ROWS: usize = 1000;
 
-/// Bytes that come at a time, at most, but for rows of extraordinary size.
+/// Bytes that come at a time, at most, but for rows of extraordinary size: where several threads encode them, or they
+/// go to several partitions.
 pub(crate) const CHUNK_BYTES: usize = 8 << 20;
+/// The same where one thread encodes them.
+pub(crate) const ALONE_BYTES: usize = 24 << 20;
 
 /// Files that are being completed in storage at a time.
 const MAX_SEALED: usize = 8;
@@ -183,11 +186,11 @@ impl PartitionWriter {
     /// How many rows may be written before the file's size is looked at again.
     fn step_rows(&self, work: &Work) -> usize {
         let settings = &self.layout.settings;
-        let bytes = settings.target_file_size_bytes.min(settings.row_group_bytes) / 8;
+        let bytes = settings.target_file_size_bytes.min(settings.row_group_bytes);
         match usize::try_from(bytes) {
-            Ok(bytes) if bytes < CHUNK_BYTES => {
+            Ok(bytes) if bytes / 4 < ALONE_BYTES => {
                 let row = work.waiting_bytes.div_ceil(work.waiting_rows.max(1)).max(1);
-                (bytes / row).max(MIN_STEP_ROWS)
+                (bytes / 8 / row).max(MIN_STEP_ROWS)
             }
             // What comes at a time is small beside the sizes asked for.
             _ => usize::MAX,
