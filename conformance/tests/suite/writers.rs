@@ -97,7 +97,7 @@ fn writers_killed_at_random_cost_attempts_and_nothing_else() {
     let warehouse = Warehouse::alone().unwrap();
     run(&warehouse, "1", &["CREATE TABLE t (id bigint, g bigint) USING iceberg PARTITIONED BY (g)"]);
     let insert = format!("INSERT INTO t SELECT id, g FROM ({ROWS}) AS r");
-    let whole = {
+    let mut whole = {
         let started = Instant::now();
         run(&warehouse, "1", &[&insert]);
         started.elapsed()
@@ -121,7 +121,12 @@ fn writers_killed_at_random_cost_attempts_and_nothing_else() {
             let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
             assert_eq!(summary["rows_inserted"], 100_000);
             attempts += summary["attempts"].as_u64().unwrap();
-            failed += summary["failed_attempts"].as_u64().unwrap();
+            let hit = summary["failed_attempts"].as_u64().unwrap();
+            if hit == 0 {
+                // The first run may have been a slow one.
+                whole = whole.mul_f64(0.7);
+            }
+            failed += hit;
             written += 1;
         } else {
             let said = String::from_utf8_lossy(&output.stderr);

@@ -281,6 +281,15 @@ fn signal(child: &std::process::Child, name: &str) {
     assert!(done.success());
 }
 
+/// Whether a process catches SIGINT and SIGTERM yet: one that has just begun would end by them without a word.
+fn heeds_signals(process: u32) -> bool {
+    const BOTH: u64 = 1 << 1 | 1 << 14;
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & BOTH == BOTH)
+}
+
 #[test]
 fn ctrl_c_cancels_and_says_so() {
     let shell = Shell::new();
@@ -291,7 +300,12 @@ fn ctrl_c_cancels_and_says_so() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(1500));
+        let begun = Instant::now();
+        while !heeds_signals(child.id()) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never heeds signals");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(500));
         let asked = Instant::now();
         signal(&child, name);
         let told = Told::from(child.wait_with_output().unwrap()).failed(1, "error[cancelled]: ");

@@ -247,7 +247,7 @@ mod tests {
         upload.send(vec![1; PART_BYTES].into()).await.unwrap();
         upload.send(vec![1; PART_BYTES].into()).await.unwrap();
         drop(upload);
-        for _ in 0..200 {
+        for _ in 0..6000 {
             if files(&folder).is_empty() {
                 return;
             }

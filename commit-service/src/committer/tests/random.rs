@@ -78,7 +78,10 @@ async fn run(steps: Vec<Step>) {
                 // The rows tell the rounds apart.
                 let request = world.append(id(write), "t", &document, &[u64::from(round)]);
                 let commit = service.commit(CommitRequest { round, ..request });
-                match tokio::time::timeout(Duration::from_millis(400), commit).await {
+                // What does not hang ends, however busy the machine.
+                let hangs = matches!(fault, Fault::Hangs | Fault::HangsAfter);
+                let limit = if hangs { Duration::from_millis(400) } else { Duration::from_secs(60) };
+                match tokio::time::timeout(limit, commit).await {
                     Err(_) => {}
                     Ok(Ok(outcome)) => tell(write, committed(outcome)),
                     Ok(Err(error)) => assert!(

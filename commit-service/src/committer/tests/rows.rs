@@ -7,7 +7,7 @@ use icecap_table::iceberg::spec::{DataContentType, DataFileFormat, Datum, Format
 use icecap_table::snapshot::{LiveEntry, load_entries, load_manifest_list};
 use icecap_table::staged_file::StagedFile;
 
-use super::faults::{faulty, stop_after};
+use super::faults::{faulty, steps, stop_after};
 use super::*;
 use crate::service::CommitService;
 use crate::testing::Fault;
@@ -357,7 +357,7 @@ async fn a_caller_of_a_delta_may_stop_listening_at_any_moment() {
         expected.insert(u64::from(turns % 10));
         let service = table.world.service();
         service.begin(table.world.begin(id(number))).await.unwrap();
-        finished += usize::from(stop_after(service.commit(request.clone()), turns as usize).await.is_some());
+        finished += usize::from(stop_after(service.commit(request.clone()), steps(turns)).await.is_some());
         committed(service.commit(request).await.unwrap());
     }
     assert_eq!(finished, 2, "no commit ran to its end: the turns are too few to cover every step");

@@ -62,8 +62,19 @@ impl Vocabulary {
         }
     }
 
-    /// A column of text of a statement's rows; nothing when it fails or takes too long.
-    fn ask(&self, sql: &str, column: &str) -> Vec<String> {
+    /// The namespaces, unless that takes too long.
+    fn listed_namespaces(&self) -> Option<Vec<String>> {
+        self.forget_the_old();
+        if let Some(found) = &self.kept.borrow().namespaces {
+            return Some(found.clone());
+        }
+        let found = self.ask("SHOW NAMESPACES", "namespace")?;
+        self.kept.borrow_mut().namespaces = Some(found.clone());
+        Some(found)
+    }
+
+    /// A column of text of a statement's rows, none when it fails; nothing when it takes too long: it may be asked again.
+    fn ask(&self, sql: &str, column: &str) -> Option<Vec<String>> {
         let answer = async {
             let statement = parse_statement(&StatementText { text: sql, line: 1, column: 1 }).ok()?;
             let StatementResult::Rows(mut rows) = self.session.run(&statement, &Cancel::new()).await.ok()?
@@ -80,19 +91,13 @@ impl Vocabulary {
             Some(found)
         };
         let answer = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, answer).await });
-        answer.ok().flatten().unwrap_or_default()
+        answer.ok().map(Option::unwrap_or_default)
     }
 }
 
 impl Names for Vocabulary {
     fn namespaces(&self) -> Vec<String> {
-        self.forget_the_old();
-        if let Some(found) = &self.kept.borrow().namespaces {
-            return found.clone();
-        }
-        let found = self.ask("SHOW NAMESPACES", "namespace");
-        self.kept.borrow_mut().namespaces = Some(found.clone());
-        found
+        self.listed_namespaces().unwrap_or_default()
     }
 
     fn tables(&self) -> Vec<(String, String)> {
@@ -101,9 +106,11 @@ impl Names for Vocabulary {
             return found.clone();
         }
         let mut found = Vec::new();
-        for namespace in self.namespaces().into_iter().take(MOST_NAMESPACES) {
+        let Some(namespaces) = self.listed_namespaces() else { return found };
+        for namespace in namespaces.into_iter().take(MOST_NAMESPACES) {
             let dotted = namespace.split('.').map(always_quoted).collect::<Vec<_>>().join(".");
-            let tables = self.ask(&format!("SHOW TABLES IN {dotted}"), "table_name");
+            let asked = self.ask(&format!("SHOW TABLES IN {dotted}"), "table_name");
+            let Some(tables) = asked else { return found };
             let room = MOST_NAMES - found.len();
             found.extend(tables.into_iter().take(room).map(|table| (namespace.clone(), table)));
         }
@@ -118,7 +125,7 @@ impl Names for Vocabulary {
         }
         // Written anew from its parts: what was typed may be half a statement.
         let name = parts(table).iter().map(|part| quoted(part)).collect::<Vec<_>>().join(".");
-        let found = self.ask(&format!("DESCRIBE {name}"), "col_name");
+        let Some(found) = self.ask(&format!("DESCRIBE {name}"), "col_name") else { return Vec::new() };
         let columns = &mut self.kept.borrow_mut().columns;
         if columns.len() >= MOST_TABLES {
             columns.clear();

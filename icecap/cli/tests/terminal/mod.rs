@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pty_process::Size;
@@ -29,6 +30,8 @@ pub struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     raw: Arc<Mutex<Vec<u8>>>,
     child: Child,
+    /// Ends when the other side is closed and all is read.
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -48,7 +51,7 @@ impl Terminal {
         let screen = Arc::new(Mutex::new(vt100::Parser::new(size(ROWS), size(COLUMNS), 0)));
         let raw = Arc::new(Mutex::new(Vec::new()));
         let (source, shown, kept) = (Arc::clone(&pty), Arc::clone(&screen), Arc::clone(&raw));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             loop {
                 match (&*source).read(&mut bytes) {
@@ -63,7 +66,7 @@ impl Terminal {
                 }
             }
         });
-        Self { pty, screen, raw, child }
+        Self { pty, screen, raw, child, reader }
     }
 
     /// Presses keys.
@@ -135,7 +138,9 @@ impl Terminal {
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 // What it said last may still be on its way.
-                std::thread::sleep(Duration::from_millis(100));
+                while !self.reader.is_finished() && started.elapsed() < PATIENCE {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
                 return (status, self.screen());
             }
             assert!(started.elapsed() < PATIENCE, "still running:\n{}", self.screen());

@@ -201,7 +201,7 @@ async fn files_that_are_no_table_are_parted_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_is_stopped_leaves_nothing() {
     let bench = Bench::new().await.with_numbers().await;
-    let (parted, _) = bench.parted(4, |task| (task.stage == 1).then_some(Fault::Hangs)).await;
+    let (parted, spy) = bench.parted(4, |task| (task.stage == 1).then_some(Fault::Hangs)).await;
     let statement =
         crate::sql::parse_script("CREATE TABLE got AS SELECT k, count(*) AS n FROM numbers GROUP BY k")
             .unwrap()
@@ -209,7 +209,9 @@ async fn a_statement_that_is_stopped_leaves_nothing() {
     let cancel = crate::engine::Cancel::new();
     let stop = cancel.clone();
     let stopper = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        while !spy.attempts.lock().unwrap().keys().any(|(stage, _)| *stage == 1) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         stop.cancel();
     });
     let session = parted.session();

@@ -199,7 +199,7 @@ async fn a_dropped_write_leaves_nothing() {
     }
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
-    for _ in 0..400 {
+    for _ in 0..6000 {
         if table.on_disk().is_empty() {
             return;
         }
