@@ -14,7 +14,7 @@ const MAX_SLICE_BYTES: u64 = 128 << 20;
 /// A slice is at most this part of what each partition has still to get. Slices are taken by whoever is free: the
 /// fewer bytes are left, the smaller they have to be, so that all end together (guided self-scheduling, Polychronopoulos
 /// and Kuck 1987).
-const SLICES_PER_PARTITION: u64 = 2;
+const SLICES_PER_PARTITION: u64 = 4;
 
 /// The slices of `files`, cut for `partitions` readers. `offsets` gives each file's row-group offsets.
 pub(crate) fn slices(files: &[DataFile], offsets: &[Vec<i64>], partitions: usize) -> Vec<FileSlice> {
@@ -35,7 +35,7 @@ pub(crate) fn slices(files: &[DataFile], offsets: &[Vec<i64>], partitions: usize
 }
 
 /// Where to cut a file, when it and the files after it have `left` bytes: each piece has at least a share of what is
-/// left when it begins, and the last at least as much as the one before it.
+/// left when it begins, the last at least the least size.
 fn cuts(size: u64, offsets: &[i64], left: u64, shares: u64) -> Vec<u64> {
     let aim = |start: u64| (left.saturating_sub(start) / shares).clamp(MIN_SLICE_BYTES, MAX_SLICE_BYTES);
     let mut known: Vec<u64> =
@@ -52,8 +52,7 @@ fn cuts(size: u64, offsets: &[i64], left: u64, shares: u64) -> Vec<u64> {
         return cuts;
     }
     for at in known {
-        let aim = aim(start);
-        if at - start >= aim && size - at >= aim {
+        if at - start >= aim(start) && size - at >= MIN_SLICE_BYTES {
             cuts.push(at);
             start = at;
         }
@@ -117,7 +116,8 @@ mod tests {
         let offsets = vec![(0..10).map(|n| 4 + n * 16 * mib as i64).collect::<Vec<_>>()];
         let cut = slices(&[file(160 * mib)], &offsets, 2);
         let starts: Vec<u64> = cut.iter().map(|s| s.start).collect();
-        assert_eq!(starts, [0, 4 + 48 * mib, 4 + 80 * mib, 4 + 112 * mib, 4 + 128 * mib, 4 + 144 * mib]);
+        let expected: Vec<u64> = [32, 48, 64, 80, 96, 112, 128, 144].map(|n| 4 + n * mib).into();
+        assert_eq!((starts[0], &starts[1..]), (0, &expected[..]));
         assert_eq!(cut.last().unwrap().end, None);
     }
 
@@ -150,6 +150,22 @@ mod tests {
                 assert!(cut.len() as u64 <= size / MIN_SLICE_BYTES);
             }
         }
+    }
+
+    /// A table as one statement of two writers leaves it.
+    #[test]
+    fn files_of_few_row_groups_are_shared_too() {
+        let mib = 1 << 20;
+        let files = [file(84 * mib), file(62 * mib)];
+        let offsets = [vec![4, 25, 50, 75].into_iter(), vec![4, 25, 50].into_iter()]
+            .map(|groups| groups.map(|at: i64| if at > 4 { at << 20 } else { at }).collect::<Vec<_>>());
+        let cut = slices(&files, &offsets, 2);
+        assert_eq!(cut.len(), 7);
+        let mut busy = [0_u64; 2];
+        for slice in queue(&cut, &files, 2).concat() {
+            *busy.iter_mut().min().unwrap() += super::size(&slice, &files);
+        }
+        assert!(busy[0].abs_diff(busy[1]) <= 12 * mib, "{busy:?}");
     }
 
     #[test]
