@@ -11,9 +11,9 @@ use super::message::{DataFile, FileSlice};
 const MIN_SLICE_BYTES: u64 = 8 << 20;
 /// No slice need be larger.
 const MAX_SLICE_BYTES: u64 = 128 << 20;
-/// A slice is at most this part of what each partition has still to get. Slices are taken by whoever is free: the
-/// fewer bytes are left, the smaller they have to be, so that all end together (guided self-scheduling, Polychronopoulos
-/// and Kuck 1987).
+/// Into how many slices what is left of a scan would be cut for each partition; the next slice is one of them. Slices are
+/// taken by whoever is free: the less is left, the smaller they have to be, so that all end together (guided
+/// self-scheduling, Polychronopoulos and Kuck 1987).
 const SLICES_PER_PARTITION: u64 = 4;
 
 /// The slices of `files`, cut for `partitions` readers. `offsets` gives each file's row-group offsets.
